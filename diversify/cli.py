@@ -1,0 +1,390 @@
+"""The `diversify` command: generate, evaluate, compare, report, prompts."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diversify import __version__
+
+if TYPE_CHECKING:
+    from diversify.evaluation import Comparison, Report
+    from diversify.evaluation.evaluate import Quality
+    from diversify.evaluation.generate import Strategy
+
+# Heavy imports live inside the commands: `diversify --help` answers at once.
+
+QUALITIES = ("likelihood", "information", "relevance", "answers")
+DEFAULT_QUALITIES = "likelihood,information,relevance,answers"
+STRATEGIES = ("direct", "over-generate")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0, 1 for a failure, 130 for Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except KeyboardInterrupt:
+        print(
+            "\nstopped; what was written is kept, the same command continues it", file=sys.stderr
+        )
+        return 130
+    except (ValueError, OSError, ImportError) as error:
+        # One sentence for the person; the traceback only for those who ask for it.
+        if options.traceback:
+            raise
+        print(f"diversify: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="diversify", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"diversify {__version__}")
+    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    _add_generate(commands)
+    _add_evaluate(commands)
+    _add_compare(commands)
+    _add_report(commands)
+    _add_prompts(commands)
+    return parser
+
+
+def _command(
+    commands: Any, name: str, function: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=text,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _add_generate(commands: Any) -> None:
+    add = _command(commands, "generate", _generate, "draw answers into a run folder").add_argument
+    add("--model", required=True, help="hub id, local path, adapter folder or embedded model")
+    add("--adapter", help="PEFT adapter put on the model: folder or hub id")
+    add("--revision", help="hub revision of the model")
+    add("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    add("--device", help="cpu, cuda, …; chosen if not given")
+    add("--prompts", default="open-ended", help="prompt set or file (see `diversify prompts`)")
+    add("--column", default="prompt", help="column of a prompt file that holds the prompt")
+    add("--split", help="train or test; all rows if not given")
+    add("--limit", type=int, help="at most so many prompts, spread over the set")
+    add("--samples", type=int, default=16, help="answers a prompt")
+    add("--strategy", choices=STRATEGIES, default="direct", help="how the answers are asked for")
+    add("--factor", type=float, default=4, help="over-generate: candidates per answer kept")
+    add("--embedder", default="minilm", help="over-generate: what tells candidates apart")
+    add("--temperature", type=float, default=1.0)
+    add("--top-p", type=float, default=1.0)
+    add("--top-k", type=int, default=0, help="0 keeps all tokens")
+    add("--min-p", type=float)
+    add("--max-tokens", type=int, default=512)
+    add("--seed", type=int, default=0)
+    add("--output", required=True, help="run folder; an interrupted run is continued")
+
+
+def _add_scoring(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--embedder", default="minilm", help="minilm, a sentence-transformers id or path, or none")
+    add("--quality", default="", help=f"comma-separated: {', '.join(QUALITIES)}, or a reward model id")
+    add("--reference", help="frozen model for likelihood and information, normally the base model")
+    add("--device", help="cpu, cuda, …; chosen if not given")
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _command(commands, "evaluate", _evaluate, "score run folders into reports")
+    parser.add_argument("runs", nargs="+", help="run folders or generations files")
+    _add_scoring(parser)
+    parser.add_argument("--output", help="report folder (only with one run); the run folder itself")
+
+
+def _add_pair(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("before", help="report folder of the base model")
+    add("after", help="report folder of the changed model")
+    add("--sweep", nargs="*", default=[], help="reports of the base model at several temperatures")
+    add("--trained-kernel", help="kernel that training optimised; the first one if not given")
+    add("--margin", action="append", default=[], metavar="QUALITY=VALUE", help="margin of a quality")
+    add("--resamples", type=int, default=10_000)
+    add("--seed", type=int, default=0)
+
+
+def _add_compare(commands: Any) -> None:
+    parser = _command(commands, "compare", _compare, "compare two reports and print the verdict")
+    _add_pair(parser)
+    parser.add_argument("--output", help="folder for comparison.json")
+    parser.add_argument(
+        "--fail-unless",
+        default="",
+        help="exit with 3 unless these verdicts are true: collapse_fell, quality_held, beats_temperature",
+    )
+
+
+def _add_report(commands: Any) -> None:
+    parser = _command(commands, "report", _report, "compare two reports into one HTML page")
+    _add_pair(parser)
+    parser.add_argument("--also", nargs="*", default=[], help="further reports against `before`")
+    parser.add_argument("--title", help="heading of the page")
+    parser.add_argument("--output", default="report.html", help="the page to write")
+
+
+def _add_prompts(commands: Any) -> None:
+    parser = _command(commands, "prompts", _prompts, "list the prompt sets, or show one")
+    parser.add_argument("name", nargs="?", help="set or file to show")
+    parser.add_argument("--split", help="train or test")
+
+
+def _generate(options: argparse.Namespace) -> int:
+    from diversify.engines import Sampling
+    from diversify.engines.transformers import TransformersEngine
+    from diversify.evaluation import generate, load_prompts
+
+    # Options are checked before a model is loaded: a typo must not cost a minute.
+    prompts = load_prompts(
+        options.prompts, split=options.split, column=options.column, limit=options.limit
+    )
+    sampling = Sampling(
+        temperature=options.temperature,
+        top_p=options.top_p,
+        top_k=options.top_k,
+        min_p=options.min_p,
+        max_tokens=options.max_tokens,
+        seed=options.seed,
+    )
+    strategy = _strategy(options)
+    engine = TransformersEngine(
+        options.model,
+        adapter=options.adapter,
+        revision=options.revision,
+        dtype=options.dtype,
+        device=options.device,
+    )
+    run = generate(
+        engine,
+        prompts,
+        options.samples,
+        strategy=strategy,
+        sampling=sampling,
+        output=options.output,
+        progress=progress_line(),
+    )
+    print(f"{len(run.rows)} prompts × {options.samples} answers in {run.path}")
+    return 0
+
+
+def _strategy(options: argparse.Namespace) -> Strategy:
+    from diversify.decoding import Direct, OverGenerate
+
+    if options.strategy == "direct":
+        return Direct()
+    from diversify.embedders import load_embedder
+    from diversify.kernels import EmbeddingKernel
+
+    embedder = load_embedder(options.embedder, device=options.device)
+    return OverGenerate(options.factor, kernel=EmbeddingKernel(embedder))
+
+
+def build_qualities(
+    names: str, *, reference: str | None, embedder: Any, device: str | None = None
+) -> list[Quality]:
+    """Turn a comma-separated list into scorers.
+
+    Args:
+        names: of `likelihood`, `information`, `relevance`, `answers`; anything else is taken as
+            the name of a reward model.
+        reference: frozen model for likelihood and information.
+        embedder: for relevance.
+        device: where models run.
+
+    Raises:
+        ValueError: a quality lacks its reference model or embedder.
+    """
+    from diversify import quality
+
+    found: list[Quality] = []
+    likelihood: Any = None
+    for name in filter(None, (part.strip() for part in names.split(","))):
+        if name in {"likelihood", "information"}:
+            if reference is None:
+                raise ValueError(f"quality {name!r} needs --reference, a frozen model")
+            likelihood = likelihood or quality.ReferenceLikelihood(reference, device=device)
+            found.append(
+                likelihood if name == "likelihood" else quality.PromptInformation(likelihood)
+            )
+        elif name == "relevance":
+            if embedder is None:
+                raise ValueError("quality 'relevance' needs an embedder, and --embedder is none")
+            found.append(quality.Relevance(embedder))
+        elif name == "answers":
+            found.append(quality.AnswerList())
+        else:
+            found.append(quality.RewardModel(name, device=device))
+    return found
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from diversify.embedders import load_embedder
+    from diversify.evaluation import evaluate, load_run
+
+    if options.output and len(options.runs) > 1:
+        raise ValueError("--output goes with one run; each run's report lands in its own folder")
+    runs = [load_run(path) for path in options.runs]
+    embedder = (
+        None
+        if options.embedder == "none"
+        else load_embedder(options.embedder, device=options.device)
+    )
+    qualities = build_qualities(
+        options.quality, reference=options.reference, embedder=embedder, device=options.device
+    )
+    for run in runs:
+        report = evaluate(run, embedder=embedder, quality=qualities)
+        folder = options.output or (run.path if run.path.is_dir() else run.path.parent)
+        print(f"{report.save(folder)}\n{report_table(report)}")
+    return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    asked = [name.strip() for name in options.fail_unless.split(",") if name.strip()]
+    known = ("collapse_fell", "quality_held", "beats_temperature")
+    if unknown := [name for name in asked if name not in known]:
+        raise ValueError(f"--fail-unless knows {', '.join(known)}, not {', '.join(unknown)}")
+    comparison = _comparison(options, options.after)
+    print(verdict_table(comparison))
+    if options.output:
+        print(comparison.save(options.output))
+    return 0 if all(comparison.verdict[name] is True for name in asked) else 3
+
+
+def _report(options: argparse.Namespace) -> int:
+    from diversify.evaluation.report import write_report
+
+    comparison = _comparison(options, options.after)
+    also = [_comparison(options, path) for path in options.also]
+    named = {other.labels[1]: other for other in also}
+    print(write_report(comparison, options.output, title=options.title, also=named))
+    return 0
+
+
+def _comparison(options: argparse.Namespace, after: str) -> Comparison:
+    from diversify.evaluation import compare
+
+    margins = {}
+    for text in options.margin:
+        name, _, value = text.partition("=")
+        try:
+            margins[name] = float(value)
+        except ValueError as error:
+            raise ValueError(f"--margin takes QUALITY=NUMBER, got {text!r}") from error
+    return compare(
+        options.before,
+        after,
+        sweep=options.sweep,
+        trained_kernel=options.trained_kernel,
+        margins=margins,
+        resamples=options.resamples,
+        seed=options.seed,
+    )
+
+
+def _prompts(options: argparse.Namespace) -> int:
+    from diversify.evaluation.prompt_sets import HUB_SETS, load_prompts, shipped_sets
+
+    if options.name:
+        for row in load_prompts(options.name, split=options.split):
+            print(json.dumps({"id": row.id, "category": row.category, "prompt": row.prompt}))
+        return 0
+    for name in shipped_sets():
+        prompts = load_prompts(name)
+        print(f"{name:24} {len(prompts):5} prompts  {prompts.description}")
+    for name, (dataset, _, _) in HUB_SETS.items():
+        print(f"{name:24}       on the Hub: {dataset}")
+    return 0
+
+
+def progress_line(stream: Any = None) -> Callable[[str, int, int, float], None]:
+    """Return a progress function that says how much is done and how long it will still take."""
+    stream = stream or sys.stderr
+    begun: dict[str, tuple[int, float]] = {}
+
+    def show(name: str, done: int, total: int, seconds: float) -> None:
+        first, _ = begun.setdefault(name, (done - 1, time.monotonic()))
+        left = seconds / max(done - first, 1) * (total - done)
+        end = "\n" if done == total or not stream.isatty() else ""
+        start = "\r" if stream.isatty() else ""
+        print(f"{start}{name}: {done}/{total} prompts, {clock(left)} left   ", end=end, file=stream)
+        stream.flush()
+
+    return show
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as minutes and seconds.
+
+    >>> clock(75.4)
+    '1:15'
+    """
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def report_table(report: Report) -> str:
+    """Return the main numbers of one report as aligned text."""
+    (results,) = report.summary["results"].values()
+    rows = []
+    for name, value in results.items():
+        if "_stderr," in name or value is None:
+            continue
+        kind, _, rest = name.partition(",")
+        error = results.get(f"{kind}_stderr,{rest}")
+        rows.append((name, f"{value:.3f}", "" if error is None else f"± {error:.3f}"))
+    return _aligned([("", "mean", "std. error"), *rows])
+
+
+def verdict_table(comparison: Comparison) -> str:
+    """Return the comparison as a short table and the verdict in words."""
+    rows = [("", "before", "after", "difference", "95 % interval", "improved")]
+    for section in ("measures", "qualities"):
+        for name, change in getattr(comparison, section).items():
+            low, high = change.ci95
+            rows.append(
+                (
+                    name,
+                    f"{change.before:.3f}",
+                    f"{change.after:.3f}",
+                    f"{change.difference:+.3f}",
+                    f"[{low:+.3f}, {high:+.3f}]",
+                    f"{change.improved:.0%}",
+                )
+            )
+    answers = {True: "yes", False: "no", None: "cannot be said"}
+    lines = [f"before: {comparison.labels[0]}", f"after:  {comparison.labels[1]}", "", _aligned(rows), ""]
+    for name, reason in comparison.verdict["reasons"].items():
+        lines.append(f"{name.replace('_', ' ')}: {answers[comparison.verdict[name]]}. {reason}")
+    return "\n".join(lines)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""The instrument: prompts → run folder → report → comparison with a verdict."""
+
+from diversify.evaluation.compare import Change, Comparison, compare, paired_change
+from diversify.evaluation.evaluate import Report, evaluate, load_report
+from diversify.evaluation.frontier import Frontier, Standing, frontier
+from diversify.evaluation.generate import Run, generate, load_run
+from diversify.evaluation.prompt_sets import PromptRow, PromptSet, load_prompts, shipped_sets
+
+__all__ = [
+    "Change",
+    "Comparison",
+    "Frontier",
+    "PromptRow",
+    "PromptSet",
+    "Report",
+    "Run",
+    "Standing",
+    "compare",
+    "evaluate",
+    "frontier",
+    "generate",
+    "load_prompts",
+    "load_report",
+    "load_run",
+    "paired_change",
+    "shipped_sets",
+]

@@ -1,0 +1,393 @@
+"""Comparison: two reports on the same prompts, paired prompt by prompt, and the verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from diversify.evaluation.evaluate import Report, load_report
+from diversify.evaluation.frontier import Frontier, Standing
+from diversify.evaluation.generate import write_atomically
+
+COMPARISON = "comparison.json"
+CONFIDENCE = 0.95
+
+PRIMARY = ("mean_distance", "vendi")
+"""The measures that decide: one minus the mean pairwise similarity, and the effective number."""
+
+
+class Change(NamedTuple):
+    """One number before and after, with the interval of its mean paired difference."""
+
+    before: float
+    after: float
+    difference: float
+    ci95: tuple[float, float]
+    n_prompts: int
+    improved: float
+    higher_is_better: bool
+
+    @property
+    def sign(self) -> int:
+        """+1 if the interval lies on the better side of zero, -1 on the worse side, 0 if across."""
+        low, high = self.ci95 if self.higher_is_better else (-self.ci95[1], -self.ci95[0])
+        return 1 if low > 0 else -1 if high < 0 else 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What changed between two reports.
+
+    Args:
+        labels: (before, after).
+        measures, qualities, monitors: name -> `Change`.
+        verdict: `collapse_fell`, `quality_held`, `beats_temperature`, each True, False or None
+            (cannot be said), and `reasons` with a sentence for each.
+        frontier: the temperature sweep of the before model, if one was given.
+        details: settings, recipe, margins, resamples and seed.
+        samples: (before, after) rows of `samples.jsonl`, paired, for the report.
+    """
+
+    labels: tuple[str, str]
+    measures: dict[str, Change]
+    qualities: dict[str, Change]
+    monitors: dict[str, Change]
+    verdict: dict[str, Any]
+    frontier: Frontier | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    samples: tuple[list[dict[str, Any]], list[dict[str, Any]]] = field(
+        default=([], []), repr=False
+    )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the content of `comparison.json`."""
+        found: dict[str, Any] = {"before": self.labels[0], "after": self.labels[1]}
+        for section in ("measures", "qualities", "monitors"):
+            changes: dict[str, Change] = getattr(self, section)
+            found[section] = {name: _change_json(change) for name, change in changes.items()}
+        found["verdict"] = self.verdict
+        found["frontier"] = self.frontier.as_json() if self.frontier else None
+        return found | {"details": self.details}
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `comparison.json` into a folder and return its path."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / COMPARISON, json.dumps(self.as_json(), indent=2) + "\n")
+        return folder / COMPARISON
+
+
+def compare(
+    before: Report | str | Path,
+    after: Report | str | Path,
+    *,
+    sweep: Sequence[Report | str | Path] = (),
+    trained_kernel: str | None = None,
+    margins: dict[str, float] | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two reports, paired over prompts.
+
+    The interval of each difference is the bias-corrected and accelerated bootstrap over prompts
+    (`scipy.stats.bootstrap`): the prompt is the unit, so answers to one prompt never count as
+    independent evidence.
+
+    Args:
+        before: the base model's report, or its folder.
+        after: the changed model's report, or its folder.
+        sweep: reports of the *before* model at several temperatures, the before report included
+            or not; without at least two temperatures `beats_temperature` stays None.
+        trained_kernel: name of the kernel that training optimised; it alone cannot make
+            `collapse_fell` true. By default the first kernel of the recipe.
+        margins: quality name -> how far its mean may move, instead of the scorer's own margin.
+        resamples: bootstrap resamples.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: the reports' recipes differ (the fields are named), their prompts differ, or a
+            margin names an unknown quality.
+    """
+    before, after = _as_report(before), _as_report(after)
+    _same_recipe(before, after)
+    pairs = _paired(before, after)
+    higher = _directions(before)
+    changes = {
+        section: _changes(*pairs, section, higher, resamples, seed)
+        for section in ("measures", "qualities", "monitors")
+    }
+    margin = _margins(before, margins)
+    curve, standings = _against_sweep(before, after, sweep, resamples, seed)
+    kernels = [kernel["name"] for kernel in before.recipe["kernels"]]
+    trained = kernels[0] if trained_kernel is None else trained_kernel
+    if trained not in kernels:
+        raise ValueError(f"trained_kernel {trained!r} is not in the reports; they have {kernels}")
+    verdict = _verdict(changes["measures"], changes["qualities"], margin, standings, trained)
+    return Comparison(
+        labels=(before.label, after.label),
+        measures=changes["measures"],
+        qualities=changes["qualities"],
+        monitors=changes["monitors"],
+        verdict=verdict,
+        frontier=curve,
+        details={
+            "before": before.summary["config"],
+            "after": after.summary["config"],
+            "margins": margin,
+            "trained_kernel": trained,
+            "standings": [standing._asdict() for standing in standings],
+            "resamples": resamples,
+            "seed": seed,
+            "confidence": CONFIDENCE,
+            "versions": after.summary["versions"],
+            "git_hash": after.summary["git_hash"],
+        },
+        samples=pairs,
+    )
+
+
+def _as_report(report: Report | str | Path) -> Report:
+    return report if isinstance(report, Report) else load_report(report)
+
+
+def _same_recipe(before: Report, after: Report) -> None:
+    old, new = before.recipe, after.recipe
+    changed = [name for name in old if old[name] != new[name]]
+    if changed:
+        listed = "; ".join(f"{name}: {old[name]!r} against {new[name]!r}" for name in changed)
+        raise ValueError(f"the reports were not made by one recipe: {listed}")
+
+
+def _paired(before: Report, after: Report) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    other = {sample["id"]: sample for sample in after.samples}
+    ids = [sample["id"] for sample in before.samples]
+    if set(ids) != set(other):
+        lonely = sorted(set(ids) ^ set(other))
+        raise ValueError(f"the reports hold different prompts, for instance {lonely[:3]}")
+    return before.samples, [other[name] for name in ids]
+
+
+def _directions(report: Report) -> dict[str, bool]:
+    (directions,) = report.summary["higher_is_better"].values()
+    found: dict[str, bool] = directions
+    return found
+
+
+def _changes(
+    before: list[dict[str, Any]],
+    after: list[dict[str, Any]],
+    section: str,
+    higher: dict[str, bool],
+    resamples: int,
+    seed: int,
+) -> dict[str, Change]:
+    found = {}
+    for name in before[0][section]:
+        old, new = (
+            np.array([np.nan if row[section].get(name) is None else row[section][name] for row in rows])
+            for rows in (before, after)
+        )
+        both = ~(np.isnan(old) | np.isnan(new))
+        if both.any():
+            better = higher.get(name, section == "qualities")
+            found[name] = paired_change(
+                old[both], new[both], higher_is_better=better, resamples=resamples, seed=seed
+            )
+    return found
+
+
+def paired_change(
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    *,
+    higher_is_better: bool = True,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Change:
+    """Return the mean paired difference with its 95 % bootstrap interval.
+
+    Args:
+        before: one value a prompt (p,).
+        after: the same prompts in the same order (p,).
+        higher_is_better: which direction `improved` counts.
+        resamples: bootstrap resamples.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: lengths differ, or there is no prompt at all.
+
+    >>> paired_change(np.array([1.0, 2.0]), np.array([2.0, 3.0])).ci95
+    (1.0, 1.0)
+    """
+    if before.shape != after.shape or before.ndim != 1 or not before.size:
+        raise ValueError(f"need two equally long rows of values, got {before.shape}, {after.shape}")
+    difference = after - before
+    mean = float(difference.mean())
+    better = difference > 0 if higher_is_better else difference < 0
+    if before.size < 2:
+        interval = (float("-inf"), float("inf"))
+    elif np.ptp(difference) <= 1e-12 * max(1.0, abs(mean)):
+        # Every prompt moved equally far, up to rounding: BCa is undefined, and nothing is uncertain.
+        interval = (mean, mean)
+    else:
+        found = stats.bootstrap(
+            (difference,),
+            np.mean,
+            n_resamples=resamples,
+            confidence_level=CONFIDENCE,
+            method="BCa",
+            rng=np.random.default_rng(seed),
+            batch=1000,
+        ).confidence_interval
+        interval = (float(found.low), float(found.high))
+    return Change(
+        before=float(before.mean()),
+        after=float(after.mean()),
+        difference=mean,
+        ci95=interval,
+        n_prompts=int(before.size),
+        improved=float(better.mean()),
+        higher_is_better=higher_is_better,
+    )
+
+
+def _margins(report: Report, given: dict[str, float] | None) -> dict[str, dict[str, Any]]:
+    found = {name: dict(entry) for name, entry in report.summary["config"]["qualities"].items()}
+    for name, margin in (given or {}).items():
+        if name not in found:
+            raise ValueError(f"no quality {name!r} in the reports; they have {sorted(found)}")
+        if margin < 0:
+            raise ValueError(f"the margin of {name!r} must not be negative, got {margin}")
+        found[name]["margin"] = margin
+    return found
+
+
+def _against_sweep(
+    before: Report,
+    after: Report,
+    sweep: Sequence[Report | str | Path],
+    resamples: int,
+    seed: int,
+) -> tuple[Frontier | None, list[Standing]]:
+    from diversify.evaluation.frontier import frontier
+
+    reports = [_as_report(report) for report in sweep]
+    if not reports:
+        return None, []
+    for report in reports:
+        _same_recipe(before, report)
+    curve = frontier([*reports])
+    return curve, curve.standings(after, measures=PRIMARY, resamples=resamples, seed=seed)
+
+
+def _verdict(
+    measures: dict[str, Change],
+    qualities: dict[str, Change],
+    margins: dict[str, dict[str, Any]],
+    standings: Sequence[Standing],
+    trained: str,
+) -> dict[str, Any]:
+    parts = {
+        "collapse_fell": _collapse_fell(measures, trained),
+        "quality_held": _quality_held(qualities, margins),
+        "beats_temperature": _beats_temperature(standings),
+    }
+    verdict: dict[str, Any] = {name: answer for name, (answer, _) in parts.items()}
+    return verdict | {"reasons": {name: reason for name, (_, reason) in parts.items()}}
+
+
+def _collapse_fell(measures: dict[str, Change], trained: str) -> tuple[bool | None, str]:
+    """True only if every primary measure rose under the trained *and* the held-out kernels."""
+    primary = {name: c for name, c in measures.items() if name.partition(",")[0] in PRIMARY}
+    if not primary:
+        return None, f"neither {' nor '.join(PRIMARY)} was measured."
+    few = min(change.n_prompts for change in primary.values())
+    if few < 2:
+        return None, f"only {few} prompt: an interval needs at least two."
+    rose = [name for name, change in primary.items() if change.sign > 0]
+    fell = [name for name, change in primary.items() if change.sign < 0]
+    open_ = [name for name in primary if name not in rose and name not in fell]
+    held_out = [name for name in primary if name.partition(",")[2] != trained]
+    if not fell and not open_ and held_out:
+        return True, (
+            f"{_list(rose)} rose, every 95 % interval above zero; "
+            f"{_list(held_out)} use a kernel that was not trained on."
+        )
+    said = [
+        f"{_list(names)} {verb}"
+        for names, verb in (
+            (rose, "rose"),
+            (open_, "did not change for certain"),
+            (fell, "fell, so answers became more alike by it"),
+        )
+        if names
+    ]
+    if not held_out:
+        return None, "; ".join(said) + "; there is no kernel that was not trained on."
+    return False, "; ".join(said) + "."
+
+
+def _quality_held(
+    qualities: dict[str, Change], margins: dict[str, dict[str, Any]]
+) -> tuple[bool | None, str]:
+    """True only if every quality's whole interval lies within its margin."""
+    if not qualities:
+        return None, "no quality was measured."
+    lost, unsure, risen, held = [], [], [], []
+    for name, change in qualities.items():
+        margin, two_sided = margins[name]["margin"], margins[name]["two_sided"]
+        low, high = change.ci95
+        told = f"{name} {change.difference:+.3f} [{low:+.3f}, {high:+.3f}], margin {margin:g}"
+        if high < -margin:
+            lost.append(told)
+        elif low < -margin:
+            unsure.append(told)
+        elif two_sided and high > margin:
+            risen.append(told)
+        else:
+            held.append(told)
+    if not (lost or unsure or risen):
+        return True, "every interval is within its margin: " + "; ".join(held) + "."
+    said = [
+        f"{what}: " + "; ".join(names)
+        for what, names in (
+            ("fell beyond the margin", lost),
+            ("may have fallen beyond the margin", unsure),
+            ("may have risen beyond the margin, which for a likelihood is a sign of collapse", risen),
+            ("held", held),
+        )
+        if names
+    ]
+    return False, ". ".join(said) + "."
+
+
+def _beats_temperature(standings: Sequence[Standing]) -> tuple[bool | None, str]:
+    """True only if the point lies above the base model's curve for every measure and quality."""
+    if not standings:
+        return None, "no temperature sweep of the base model was given."
+    above = [s for s in standings if s.above is True]
+    not_above = [s for s in standings if s.above is False]
+    outside = [s for s in standings if s.above is None]
+    told = "; ".join(f"{s.measure} at equal {s.quality} {s.told()}" for s in standings)
+    if not_above:
+        return False, f"above the base model's curve in {len(above)} of {len(standings)}: {told}."
+    if outside:
+        return None, f"the sweep does not reach this quality in {len(outside)} cases: {told}."
+    return True, f"above the base model's curve throughout: {told}."
+
+
+def _list(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def _change_json(change: Change) -> dict[str, Any]:
+    # JSON has no infinity: an interval that cannot be given is null.
+    low, high = (None if not np.isfinite(bound) else bound for bound in change.ci95)
+    return change._asdict() | {"ci95": [low, high]}

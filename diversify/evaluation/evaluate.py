@@ -1,0 +1,346 @@
+"""Evaluation: a run folder becomes a report. The model under test is never called."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import math
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diversify import __version__
+from diversify.engines import text_of
+from diversify.evaluation.generate import Run, load_run, write_atomically
+from diversify.kernels import EmbeddingKernel, Kernel, NgramKernel
+from diversify.lexical import HIGHER_IS_BETTER as LEXICAL_DIRECTION
+from diversify.lexical import LEXICAL, exact_duplicate_rate
+from diversify.measures import MEASURES
+from diversify.rewards.monitors import MONITORS
+from diversify.quality import AnswerList, named_answer
+
+logger = logging.getLogger(__name__)
+
+REPORT = "report.json"
+SAMPLES = "samples.jsonl"
+
+# What must be equal before two reports may be compared: the ruler and the questions. How the
+# answers were drawn (sampling, strategy) and by whom (model, adapter) is what is compared.
+RECIPE_FIELDS = (
+    "prompts",
+    "samples",
+    "measures",
+    "kernels",
+    "qualities",
+    "max_tokens",
+    "chat_template_sha",
+    "system",
+)
+
+
+class Quality(Protocol):
+    """A scorer with TRL's reward signature; higher is better (`diversify.quality`)."""
+
+    name: str
+    margin: float
+    two_sided: bool
+
+    def __call__(
+        self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
+    ) -> list[float | None]:
+        """Return one value a completion, None where it cannot be scored."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The scores of one run with everything needed to read and to repeat them.
+
+    Args:
+        summary: the content of `report.json`, shaped like lm-eval's results.
+        samples: one dictionary a prompt: id, prompt, generations, and the value of every measure,
+            quality and monitor (None where it could not be scored).
+    """
+
+    summary: dict[str, Any]
+    samples: list[dict[str, Any]] = field(repr=False)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What must be equal in two reports that are compared."""
+        return {name: self.summary["config"]["recipe"].get(name) for name in RECIPE_FIELDS}
+
+    @property
+    def label(self) -> str:
+        """A short name for tables: model, adapter, strategy and temperature."""
+        return str(self.summary["config"]["label"])
+
+    def column(self, section: str, name: str) -> NDArray[np.float64]:
+        """Return one value a prompt, NaN where there is none, in the order of `samples`."""
+        values = [sample[section].get(name) for sample in self.samples]
+        return np.array([math.nan if value is None else value for value in values])
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `report.json` and `samples.jsonl` into a folder and return the report's path."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [json.dumps(sample, ensure_ascii=False) + "\n" for sample in self.samples]
+        write_atomically(folder / SAMPLES, "".join(lines))
+        write_atomically(folder / REPORT, json.dumps(self.summary, indent=2) + "\n")
+        return folder / REPORT
+
+
+def load_report(path: str | Path) -> Report:
+    """Read a saved report from its folder or its `report.json`.
+
+    Raises:
+        ValueError: there is no report, or it is not one of ours.
+    """
+    path = Path(path)
+    file = path if path.suffix == ".json" else path / REPORT
+    if not file.is_file():
+        raise ValueError(f"{path} holds no {REPORT}: run `diversify evaluate {path}` first")
+    summary = json.loads(file.read_text("utf-8"))
+    if "recipe" not in summary.get("config", {}):
+        raise ValueError(f"{file} is not a diversify report: it has no config.recipe")
+    lines = (file.parent / SAMPLES).read_text("utf-8").split("\n")
+    return Report(summary, [json.loads(line) for line in lines if line])
+
+
+def evaluate(
+    run: Run | str | Path,
+    *,
+    embedder: Callable[[list[str]], Any] | None = None,
+    measures: Mapping[str, Callable[[NDArray[np.float64]], float]] | None = None,
+    quality: Sequence[Quality] = (),
+    kernels: Sequence[Kernel] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Report:
+    """Score the answers of a run: diversity by every measure and kernel, quality, hygiene.
+
+    Args:
+        run: a run folder, its path, or a bare generations file.
+        embedder: texts -> unit rows; gives the semantic kernel. None scores lexically only.
+        measures: name -> function of a similarity matrix; all of `MEASURES` by default.
+        quality: scorers, each higher = better. Columns of the run's rows (`answers`, …) reach them.
+        kernels: which similarities to use; by default the embedder's cosine and `NgramKernel(2)`,
+            so that one kernel that was trained on always has a lexical witness beside it.
+        progress: called as `(stage, done, total)`.
+
+    Returns:
+        A `Report`; `save` writes it. Nothing is written here.
+
+    Raises:
+        ValueError: the run is unfinished or malformed, or there is no kernel at all.
+    """
+    run = run if isinstance(run, Run) else load_run(run)
+    measures = MEASURES if measures is None else measures
+    if kernels is None:
+        kernels = [EmbeddingKernel(embedder)] if embedder is not None else []
+        kernels = [*kernels, NgramKernel(2)]
+    if not kernels or not measures:
+        raise ValueError("evaluate needs at least one kernel and one measure")
+    started = datetime.datetime.now(datetime.UTC)
+    samples = []
+    for index, row in enumerate(run.rows):
+        samples.append(_diversity_of(row, kernels, measures))
+        if progress:
+            progress("diversity", index + 1, len(run.rows))
+    for number, scorer in enumerate(quality):
+        _add_quality(samples, run.rows, scorer)
+        if progress:
+            progress(scorer.name, number + 1, len(quality))
+    summary = _summary(run, samples, kernels, measures, quality, started)
+    return Report(summary, samples)
+
+
+def _diversity_of(
+    row: dict[str, Any],
+    kernels: Sequence[Kernel],
+    measures: Mapping[str, Callable[[NDArray[np.float64]], float]],
+) -> dict[str, Any]:
+    texts: list[str] = row["generations"]
+    scores: dict[str, float | None] = {}
+    matrices = []
+    for kernel in kernels:
+        similarity = kernel(texts)
+        matrices.append(similarity)
+        for name, measure in measures.items():
+            scores[f"{name},{kernel.name}"] = float(measure(similarity))
+    for name, index in LEXICAL.items():
+        scores[f"{name},words"] = float(index(texts))
+    answers = row.get("answers")
+    if answers:
+        named = [named_answer(text, answers) for text in texts]
+        valid = {answer for answer in named if answer is not None}
+        scores["distinct_valid,answers"] = float(len(valid))
+    sample = {name: row[name] for name in ("id", "prompt", "category") if name in row}
+    return sample | {
+        "generations": texts,
+        "measures": scores,
+        "qualities": {},
+        "quality_values": {},
+        "monitors": _monitors_of(row),
+        # Two digits are all that a heat map shows.
+        "similarity": np.round(matrices[0], 2).tolist(),
+    }
+
+
+def _monitors_of(row: dict[str, Any]) -> dict[str, float | None]:
+    texts: list[str] = row["generations"]
+    prompt = text_of(row["prompt"])
+    found: dict[str, float | None] = {
+        name: float(np.mean([monitor(prompt, text) for text in texts]))
+        for name, monitor in MONITORS.items()
+    }
+    found["exact_duplicates"] = float(exact_duplicate_rate(texts))
+    truncated = row.get("truncated")
+    found["truncated"] = float(np.mean(truncated)) if truncated else None
+    return found
+
+
+def _add_quality(
+    samples: list[dict[str, Any]], rows: list[dict[str, Any]], scorer: Quality
+) -> None:
+    """Score every answer of the run in one call, so that the scorer can batch as it likes."""
+    counts = [len(row["generations"]) for row in rows]
+    prompts = [row["prompt"] for row, count in zip(rows, counts, strict=True) for _ in range(count)]
+    texts = [text for row in rows for text in row["generations"]]
+    names = set().union(*rows) - {"prompt", "generations", "details", "config", "key", "truncated"}
+    columns = {
+        name: [row.get(name) for row, count in zip(rows, counts, strict=True) for _ in range(count)]
+        for name in names
+    }
+    values = scorer(prompts, texts, **columns)
+    if len(values) != len(texts):
+        raise ValueError(f"{scorer.name} gave {len(values)} values for {len(texts)} answers")
+    start = 0
+    for sample, count in zip(samples, counts, strict=True):
+        own = values[start : start + count]
+        start += count
+        scored = [value for value in own if value is not None]
+        sample["qualities"][scorer.name] = float(np.mean(scored)) if scored else None
+        sample["quality_values"][scorer.name] = [
+            None if value is None else round(float(value), 4) for value in own
+        ]
+
+
+def _summary(
+    run: Run,
+    samples: list[dict[str, Any]],
+    kernels: Sequence[Kernel],
+    measures: Mapping[str, Any],
+    quality: Sequence[Quality],
+    started: datetime.datetime,
+) -> dict[str, Any]:
+    settings = run.settings
+    name = settings.get("prompts", {}).get("name", run.path.stem)
+    results: dict[str, float | None] = {}
+    unscored = {}
+    for section in ("measures", "qualities", "monitors"):
+        for key in dict.fromkeys(key for sample in samples for key in sample[section]):
+            found = [sample[section].get(key) for sample in samples]
+            values = np.array([value for value in found if value is not None])
+            results[_key(section, key)] = float(values.mean()) if values.size else None
+            results[_stderr_key(section, key)] = (
+                float(values.std(ddof=1) / math.sqrt(values.size)) if values.size > 1 else None
+            )
+            if values.size < len(found):
+                unscored[key] = len(found) - int(values.size)
+    return {
+        "results": {name: results},
+        "higher_is_better": {
+            name: {_key("measures", key): _higher(key) for key in samples[0]["measures"]}
+            | {_key("qualities", scorer.name): True for scorer in quality}
+        },
+        "n-samples": {
+            name: {
+                "original": settings.get("prompts", {}).get("n", len(samples)),
+                "effective": len(samples),
+                "unscored": unscored,
+            }
+        },
+        "versions": {
+            "diversify": __version__,
+            name: settings.get("prompts", {}).get("version", "unknown"),
+        }
+        | {package: version(package) for package in ("numpy", "scipy")},
+        "config": {
+            "label": _label(settings, run),
+            "run": str(run.path),
+            "settings": settings,
+            "recipe": _recipe(run, kernels, measures, quality),
+            "qualities": {
+                scorer.name: {"margin": scorer.margin, "two_sided": scorer.two_sided}
+                for scorer in quality
+            },
+        },
+        "git_hash": _git_hash(),
+        "date": started.timestamp(),
+        "total_evaluation_time_seconds": (
+            datetime.datetime.now(datetime.UTC) - started
+        ).total_seconds(),
+    }
+
+
+def _key(section: str, key: str) -> str:
+    return key if section == "measures" else f"{key},{'quality' if section == 'qualities' else 'monitor'}"
+
+
+def _stderr_key(section: str, key: str) -> str:
+    name, _, rest = _key(section, key).partition(",")
+    return f"{name}_stderr,{rest}"
+
+
+def _higher(key: str) -> bool:
+    return LEXICAL_DIRECTION.get(key.partition(",")[0], True)
+
+
+def _recipe(
+    run: Run, kernels: Sequence[Kernel], measures: Mapping[str, Any], quality: Sequence[Quality]
+) -> dict[str, Any]:
+    settings = run.settings
+    counts = sorted({len(row["generations"]) for row in run.rows})
+    engine = settings.get("engine", {})
+    return {
+        "prompts": settings.get("prompts", {"name": run.path.stem, "n": len(run.rows)}),
+        "samples": counts[0] if len(counts) == 1 else counts,
+        "measures": sorted(measures),
+        "kernels": [
+            {"name": kernel.name, "revision": str(getattr(kernel, "revision", ""))}
+            for kernel in kernels
+        ],
+        "qualities": sorted(scorer.name for scorer in quality),
+        "max_tokens": settings.get("sampling", {}).get("max_tokens"),
+        "chat_template_sha": engine.get("chat_template_sha"),
+        "system": engine.get("system"),
+    }
+
+
+def _label(settings: dict[str, Any], run: Run) -> str:
+    if not settings:
+        return run.path.stem
+    engine, sampling = settings["engine"], settings["sampling"]
+    parts = [Path(str(engine.get("model", "model"))).name]
+    if engine.get("adapter"):
+        parts.append(f"+ {Path(str(engine['adapter'])).name}")
+    strategy = settings["strategy"].get("name", "")
+    if strategy and strategy != "direct":
+        parts.append(f"· {strategy}")
+    return " ".join([*parts, f"· T {sampling['temperature']:g}"])
+
+
+def _git_hash() -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,252 @@
+"""Prompt sets: the questions a model is asked, with their split and what is known of the answers."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from diversify.engines import Message, Prompt, text_of
+
+SPLITS = ("train", "test")
+
+HUB_SETS = {
+    "hivemind": ("liweijiang/infinite-chats-eval", "train", "query"),
+    "noveltybench-curated": ("yimingzhang/novelty-bench", "curated", "prompt"),
+    "noveltybench-wildchat": ("yimingzhang/novelty-bench", "wildchat", "prompt"),
+}
+"""Benchmarks that live on the Hub: name -> (dataset, split, prompt column)."""
+
+
+@dataclass(frozen=True)
+class PromptRow:
+    """One question: its text, where it belongs and what else its row says (`answers`, …)."""
+
+    id: str
+    prompt: Prompt
+    category: str = ""
+    split: str = ""
+    columns: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The question as plain text (the last turn of a chat)."""
+        return text_of(self.prompt)
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """A named, versioned list of prompts.
+
+    `version` goes into every report: scores on two versions are never compared.
+    """
+
+    name: str
+    rows: tuple[PromptRow, ...]
+    version: str = "0"
+    licence: str = ""
+    source: str = ""
+    description: str = ""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[PromptRow]:
+        return iter(self.rows)
+
+    def select(self, split: str | None = None, limit: int | None = None) -> PromptSet:
+        """Return the rows of one split, at most `limit`, spread evenly over the set.
+
+        A limit takes rows at equal steps, not the first ones, so that every category stays in.
+
+        Raises:
+            ValueError: the split is not in the set, or the limit is below one.
+        """
+        rows = self.rows
+        if split is not None:
+            rows = tuple(row for row in rows if row.split == split)
+            if not rows:
+                present = sorted({row.split for row in self.rows} - {""})
+                raise ValueError(
+                    f"prompt set {self.name!r} has no split {split!r}; it has {present or 'no splits'}"
+                )
+        if limit is not None:
+            if limit < 1:
+                raise ValueError(f"limit must be at least 1, got {limit}")
+            if limit < len(rows):
+                rows = tuple(rows[i * len(rows) // limit] for i in range(limit))
+        return replace(self, rows=rows)
+
+
+def shipped_sets() -> list[str]:
+    """Return the names of the prompt sets inside the package."""
+    folder = files("diversify.evaluation") / "prompts"
+    return sorted(
+        entry.name.removesuffix(".jsonl")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".jsonl")
+    )
+
+
+def load_prompts(
+    name: str | Path, *, split: str | None = None, column: str = "prompt", limit: int | None = None
+) -> PromptSet:
+    """Load a prompt set by name or from a file.
+
+    Args:
+        name: a shipped set (`open-ended`, `enumerable`), a benchmark on the Hub (`hivemind`,
+            `noveltybench-curated`, `noveltybench-wildchat`), or a file: `.jsonl`, `.csv`,
+            `.parquet`, or `.txt` with one prompt a line.
+        split: only the rows of this split (`train` or `test` in the shipped sets).
+        column: which column of a file holds the prompt: text, or a list of chat messages.
+        limit: at most so many rows, at equal steps through the set.
+
+    Raises:
+        ValueError: the name is unknown, the file is empty or malformed (the line is named), the
+            column is missing, or a prompt is empty.
+
+    >>> load_prompts("enumerable", split="test").name
+    'enumerable'
+    """
+    path = Path(name)
+    if str(name) in shipped_sets():
+        resource = files("diversify.evaluation") / "prompts" / f"{name}.jsonl"
+        loaded = _parse(resource.read_text("utf-8"), str(name), f"{name}.jsonl", "prompt")
+    elif str(name) in HUB_SETS:
+        loaded = _from_hub(str(name))
+    elif path.is_file():
+        loaded = _from_file(path, column)
+    else:
+        known = ", ".join([*shipped_sets(), *HUB_SETS])
+        raise ValueError(f"no prompt set or file {str(name)!r}; the sets are: {known}")
+    return loaded.select(split, limit)
+
+
+def _from_file(path: Path, column: str) -> PromptSet:
+    kind = path.suffix.lower()
+    if kind == ".jsonl":
+        return _parse(path.read_text("utf-8"), path.stem, str(path), column)
+    if kind == ".txt":
+        lines = path.read_text("utf-8").splitlines()
+        records = [{"prompt": line} for line in lines if line.strip()]
+        return _build(records, path.stem, str(path), "prompt")
+    if kind == ".csv":
+        with path.open(newline="", encoding="utf-8") as stream:
+            return _build(list(csv.DictReader(stream)), path.stem, str(path), column)
+    if kind == ".parquet":
+        import pyarrow.parquet as parquet
+
+        return _build(parquet.read_table(path).to_pylist(), path.stem, str(path), column)
+    raise ValueError(
+        f"{path}: a prompt file is .jsonl, .csv, .parquet or .txt, not {kind or 'without ending'}"
+    )
+
+
+def _from_hub(name: str) -> PromptSet:
+    from datasets import load_dataset
+
+    dataset, split, column = HUB_SETS[name]
+    try:
+        rows = load_dataset(dataset, split=split)
+    except Exception as error:  # datasets raises many kinds; all mean that the set was not had
+        raise ValueError(
+            f"prompt set {name!r} comes from the Hub ({dataset}), which did not answer: {error}. "
+            "Give the path of a local copy instead."
+        ) from error
+    loaded = _build([dict(row) for row in rows], name, dataset, column)
+    return replace(loaded, version=str(rows._fingerprint), source=dataset)
+
+
+def read_jsonl(text: str, origin: str) -> list[tuple[int, dict[str, Any]]]:
+    """Parse JSON lines into (line number, object) pairs; blank lines are passed over.
+
+    Raises:
+        ValueError: a line is not a JSON object; the message names the file and the line.
+    """
+    records = []
+    # Not splitlines(): it also cuts at U+2028 and friends, which JSON strings may hold raw.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{origin}, line {number}: not valid JSON ({error.msg})") from error
+        if not isinstance(record, dict):
+            raise ValueError(f"{origin}, line {number}: expected a JSON object, got {record!r:.60}")
+        records.append((number, record))
+    return records
+
+
+def _parse(text: str, name: str, origin: str, column: str) -> PromptSet:
+    numbered = read_jsonl(text, origin)
+    head: dict[str, Any] = {}
+    # A first line without a prompt but with a name is the set's own metadata.
+    if numbered and column not in numbered[0][1] and "name" in numbered[0][1]:
+        head = numbered.pop(0)[1]
+    loaded = _build([record for _, record in numbered], name, origin, column, numbered)
+    return replace(
+        loaded,
+        name=str(head.get("name", name)),
+        version=str(head.get("version", "0")),
+        licence=str(head.get("licence", "")),
+        source=str(head.get("source", origin)),
+        description=str(head.get("description", "")),
+    )
+
+
+def _build(
+    records: list[dict[str, Any]],
+    name: str,
+    origin: str,
+    column: str,
+    numbered: list[tuple[int, Any]] | None = None,
+) -> PromptSet:
+    if not records:
+        raise ValueError(f"{origin} holds no prompts")
+    rows = []
+    for index, record in enumerate(records):
+        where = f"line {numbered[index][0]}" if numbered else f"row {index + 1}"
+        if column not in record:
+            raise ValueError(
+                f"{origin}, {where}: no column {column!r}; the columns are {sorted(record)}"
+            )
+        rows.append(
+            PromptRow(
+                id=str(record.get("id", f"{name}-{index:04d}")),
+                prompt=_checked_prompt(record[column], f"{origin}, {where}"),
+                category=str(record.get("category") or ""),
+                split=str(record.get("split") or ""),
+                columns={
+                    key: value
+                    for key, value in record.items()
+                    if key not in {"id", "category", "split", column}
+                },
+            )
+        )
+    seen: set[str] = set()
+    for row in rows:
+        if row.id in seen:
+            raise ValueError(f"{origin}: the id {row.id!r} occurs twice")
+        seen.add(row.id)
+    return PromptSet(name=name, rows=tuple(rows), source=origin)
+
+
+def _checked_prompt(prompt: Any, where: str) -> Prompt:
+    if isinstance(prompt, str) and prompt.strip():
+        return prompt
+    if isinstance(prompt, list) and prompt and all(_is_message(turn) for turn in prompt):
+        return [dict(turn) for turn in prompt]
+    raise ValueError(
+        f"{where}: a prompt is text or a list of {{'role', 'content'}} messages and not empty, "
+        f"got {prompt!r:.80}"
+    )
+
+
+def _is_message(turn: Any) -> bool:
+    message: Message = turn
+    return isinstance(turn, dict) and isinstance(message.get("role"), str) and "content" in message

@@ -1,0 +1,273 @@
+"""The figures: small pure functions from numbers to inline SVG, coloured by the style sheet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from diversify.evaluation.report.svg import Box, Label, exact, place, tag, ticks, width_of
+from diversify.measures import mean_distance
+
+# One shape for each further comparison, drawn around (0, 0); colour is never the only difference.
+SHAPES = ("M0-6 6 0 0 6-6 0z", "M0-6 5.5 4.5-5.5 4.5z", "M-5-5H5V5H-5z", "M-6-2h4v-4h4v4h4v4h-4v4h-4v-4h-4z")
+LEVELS = 10
+
+
+def marker(kind: str, *, size: float = 6.0) -> Markup:
+    """Draw the sign of a model around (0, 0): `before`, `after`, or `also-0`, `also-1`, …"""
+    if kind in ("before", "after"):
+        return tag("circle", r=size, class_=f"mark {kind}")
+    shape = SHAPES[int(kind.removeprefix("also-")) % len(SHAPES)]
+    return tag("path", d=shape, class_=f"mark {kind}")
+
+
+def legend_marker(kind: str) -> Markup:
+    """Draw a marker alone, for a line of text."""
+    return tag("svg", marker(kind), viewBox="-8 -8 16 16", class_="key", aria_hidden="true")
+
+
+def interval_bar(
+    difference: float,
+    interval: tuple[float, float],
+    state: str,
+    margin: tuple[float, float] | None = None,
+) -> Markup:
+    """Draw a difference with its interval on a scale of its own, no change in the middle.
+
+    Args:
+        difference: the mean difference.
+        interval: its interval; an infinite one leaves only the line.
+        state: `better`, `worse` or `open`, the class of the bar.
+        margin: how far it may move, drawn as a band; an infinite end reaches the edge.
+    """
+    low, high = interval
+    known = [abs(value) for value in (*interval, *(margin or ())) if math.isfinite(value)]
+    reach = 1.15 * max([abs(difference), *known]) or 1.0
+
+    def at(value: float) -> str:
+        return f"{50 + 50 * max(-1.0, min(1.0, value / reach)):.1f}%"
+
+    parts = []
+    if margin is not None:
+        left, right = (50 + 50 * max(-1.0, min(1.0, value / reach)) for value in margin)
+        parts.append(
+            tag("rect", x=f"{left:.1f}%", width=f"{right - left:.1f}%", y=2, height=16, class_="band")
+        )
+    parts.append(tag("line", x1="50%", x2="50%", y1=0, y2=20, class_="zero"))
+    if math.isfinite(low) and math.isfinite(high):
+        parts.append(tag("line", x1=at(low), x2=at(high), y1=10, y2=10, class_=f"bar {state}"))
+        parts.append(tag("circle", cx=at(difference), cy=10, r=4, class_=f"dot {state}"))
+    return tag(
+        "svg",
+        *parts,
+        class_="interval",
+        aria_hidden="true",
+        data_difference=exact(difference),
+        data_low=exact(low),
+        data_high=exact(high),
+    )
+
+
+class Axis(NamedTuple):
+    """A scale from `low` to `high` with ticks."""
+
+    low: float
+    high: float
+    ticks: list[float]
+
+    def share(self, value: float) -> float:
+        """Return where on the axis a value lies, from 0 to 1."""
+        return (value - self.low) / (self.high - self.low)
+
+    def told(self, value: float) -> str:
+        """Write a tick with as many decimals as its neighbours need."""
+        step = self.ticks[1] - self.ticks[0] if len(self.ticks) > 1 else 1.0
+        decimals = max(0, min(4, 1 - math.floor(math.log10(step) + 1e-9)))
+        if round(step, decimals) == round(step, max(decimals - 1, 0)):
+            decimals = max(decimals - 1, 0)
+        return f"{value:.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def axis_of(values: Sequence[float], *, padding: float = 0.06, count: int = 5) -> Axis:
+    """Return an axis that shows all the values with some room beside them."""
+    low, high = min(values), max(values)
+    room = padding * (high - low) or 0.05 * abs(high) or 0.5
+    low, high = low - room, high + room
+    return Axis(low, high, ticks(low, high, count))
+
+
+def dumbbell(values: Sequence[tuple[str, float]], axis: Axis, title: str) -> Markup:
+    """Draw one prompt's values on a common axis, before and after joined by a line.
+
+    Args:
+        values: (kind of marker, value): `before`, `after`, then the others.
+        axis: the axis of all dumbbells.
+        title: what a screen reader says.
+    """
+    where = {kind: f"{100 * axis.share(value):.2f}%" for kind, value in values}
+    grid = [
+        tag("line", x1=at, x2=at, y1=0, y2=24, class_="grid")
+        for at in (f"{100 * axis.share(tick):.2f}%" for tick in axis.ticks)
+    ]
+    bar = [
+        tag("line", x1=where["before"], x2=where["after"], y1=12, y2=12, class_="reach")
+        for _ in range("before" in where and "after" in where)
+    ]
+    # A nested <svg> moves a marker to a percentage, which a transform cannot.
+    marks = [tag("svg", marker(kind), x=at, y=12, overflow="visible") for kind, at in where.items()]
+    told = {f"data_{kind}": exact(value) for kind, value in values}
+    return tag(
+        "svg", tag("title", title), *grid, *bar, *reversed(marks), class_="dumbbell", role="img", **told
+    )
+
+
+def dumbbell_axis(axis: Axis) -> Markup:
+    """Draw the numbers of the dumbbells' axis."""
+    told = [
+        tag("text", axis.told(tick), x=f"{100 * axis.share(tick):.2f}%", y=13, text_anchor="middle")
+        for tick in axis.ticks
+    ]
+    return tag("svg", *told, class_="dumbbell axis", aria_hidden="true")
+
+
+def heat_map(similarity: NDArray[np.float64], order: Sequence[int], name: str) -> Markup:
+    """Draw a similarity matrix in ten steps of one colour, its diagonal left empty.
+
+    Args:
+        similarity: (n, n).
+        order: which answer stands in which row.
+        name: whose answers these are, for the description.
+    """
+    count = len(order)
+    cell = max(4.0, min(18.0, 240.0 / count))
+    room = 16.0 if count <= 20 else 0.0
+    drawn = np.asarray(similarity)[np.ix_(order, order)]
+    paths = [
+        tag("path", d=_cells(drawn, level), class_=f"h{level}")
+        for level in range(LEVELS)
+        if _cells(drawn, level)
+    ]
+    numbers = [
+        tag("text", str(number + 1), x=x, y=y, text_anchor=anchor)
+        for place_, number in enumerate(order)
+        for x, y, anchor in (
+            (room - 3, room + (place_ + 0.5) * cell + 3.0, "end"),
+            (room + (place_ + 0.5) * cell, room - 4, "middle"),
+        )
+        if room
+    ]
+    side = room + count * cell
+    grid = tag("g", *paths, transform=f"translate({room:g} {room:g}) scale({cell:.3f})")
+    mean = 1 - mean_distance(drawn) if count > 1 else 1.0
+    return tag(
+        "svg",
+        tag("title", f"Similarity of the answers {name}"),
+        tag("desc", _describe(drawn, order, mean)),
+        grid,
+        *numbers,
+        viewBox=f"0 0 {side:.1f} {side:.1f}",
+        style=f"max-width:{side:.0f}px",
+        class_="heat",
+        role="img",
+        data_mean=exact(mean),
+        data_n=count,
+    )
+
+
+def level_of(similarity: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the step of colour of each similarity: 0 for below 0.1, up to 9 for 0.9 and more."""
+    return np.clip(np.floor(np.asarray(similarity) * LEVELS + 1e-9), 0, LEVELS - 1).astype(np.int64)
+
+
+def _cells(similarity: NDArray[np.float64], level: int) -> str:
+    """Return the path of all cells of one step: a stroke one unit wide through each run of them."""
+    found = level_of(similarity) == level
+    np.fill_diagonal(found, False)
+    runs = []
+    for row, flags in enumerate(found):
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+        runs += [f"M{a} {row}.5h{b - a}" for a, b in zip(edges[::2], edges[1::2], strict=True)]
+    return "".join(runs)
+
+
+def _describe(similarity: NDArray[np.float64], order: Sequence[int], mean: float) -> str:
+    count = len(order)
+    if count < 2:
+        return "One answer: nothing to compare."
+    pairs = np.triu_indices(count, 1)
+    values = similarity[pairs]
+    most, least = int(values.argmax()), int(values.argmin())
+
+    def pair(index: int) -> str:
+        return f"answers {order[pairs[0][index]] + 1} and {order[pairs[1][index]] + 1}"
+
+    return (
+        f"{count} answers, mean similarity {mean:.2f}. Most alike: {pair(most)} "
+        f"({values[most]:.2f}). Least alike: {pair(least)} ({values[least]:.2f})."
+    )
+
+
+class Point(NamedTuple):
+    """A model in the plane of quality and diversity; `reach` is what the sweep offers there."""
+
+    kind: str
+    label: str
+    quality: float
+    diversity: float
+    reach: float | None = None
+
+
+class Swept(NamedTuple):
+    """One temperature of the sweep."""
+
+    temperature: float
+    quality: float
+    diversity: float
+
+
+WIDTH, HEIGHT = 400.0, 330.0
+FRAME = Box(58, 14, WIDTH - 14, HEIGHT - 46)
+
+
+def frontier_plot(
+    sweep: Sequence[Swept], points: Sequence[Point], *, quality: str, measure: str, summary: str
+) -> Markup:
+    """Draw diversity against one quality: the sweep as a curve, the models as points.
+
+    A dashed line runs from a point down (or up) to what the sweep offers at the same quality.
+    """
+    reaches = [point.reach for point in points if point.reach is not None]
+    x = axis_of([*(p.quality for p in sweep), *(p.quality for p in points)], padding=0.1, count=4)
+    y = axis_of([*(p.diversity for p in sweep), *(p.diversity for p in points), *reaches], padding=0.1)
+
+    def at(level: float, diversity: float) -> tuple[float, float]:
+        return (
+            FRAME.left + x.share(level) * (FRAME.right - FRAME.left),
+            FRAME.bottom - y.share(diversity) * (FRAME.bottom - FRAME.top),
+        )
+
+    curve = [at(p.quality, p.diversity) for p in sweep]
+    spots = [at(p.quality, p.diversity) for p in points]
+    labels = [
+        *(Label(p.label, *spot, p.kind) for p, spot in zip(points, spots, strict=True)),
+        *(Label(f"T {p.temperature:g}", *spot, "swept") for p, spot in zip(sweep, curve, strict=True)),
+    ]
+    return tag(
+        "svg",
+        tag("title", f"{measure} against {quality}"),
+        tag("desc", summary),
+        *_axes(x, y, quality, measure),
+        tag("path", d="M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in curve), class_="curve"),
+        *_gaps(points, spots, at),
+        *_swept_dots(sweep, curve),
+        *_point_marks(points, spots),
+        *_labels(labels, curve, spots),
+        viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}",
+        class_="frontier",
+        role="img",
+    )

@@ -1,0 +1,138 @@
+"""Questions with a known list of valid answers: is the answer on the list, and which one is it?"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from diversify.engines import Prompt, text_of
+from diversify.quality.rules import Completion, check_margin, check_pairs
+
+__all__ = ["AnswerList", "named_answer"]
+
+
+class AnswerList:
+    """1 where a completion names a valid answer, 0 where it does not, None where there is no list.
+
+    A completion that dumps many answers ("Peru, Chile, Brazil, ...") counts as valid as well; it is
+    one answer, the first, for `named_answer`, so that dumping lists does not raise coverage.
+
+    Args:
+        column: The dataset column with, for each prompt, its answers: a list of lists of aliases.
+        margin: How far the share of valid completions may fall.
+        name: How reports call it.
+
+    Raises:
+        ValueError: If the margin is impossible; when called, if the column has the wrong length.
+
+    Example:
+        >>> valid = AnswerList()
+        >>> rows = [[["Peru"], ["Chile"]]] * 2
+        >>> valid(["Name a country."] * 2, ["I'd say Peru!", "Perugia"], answers=rows)
+        [1.0, 0.0]
+        >>> valid(["Write a poem."], ["Roses are red."])
+        [None]
+    """
+
+    two_sided = False
+
+    def __init__(
+        self, column: str = "answers", *, margin: float = 0.05, name: str = "valid_answer"
+    ) -> None:
+        self.column = column
+        self.margin = check_margin(margin)
+        self.name = self.__name__ = name
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The column."""
+        return {"quality": "answer_list", "column": self.column}
+
+    def __call__(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], **columns: Any
+    ) -> list[float | None]:
+        """Look for a valid answer in each completion."""
+        check_pairs(prompts, completions)
+        lists = columns.get(self.column)
+        if lists is None:
+            return [None] * len(completions)
+        if len(lists) != len(completions):
+            raise ValueError(
+                f"column {self.column!r} has {len(lists)} rows for {len(completions)} completions"
+            )
+        return [
+            float(named_answer(text_of(completion), answers) is not None) if answers else None
+            for completion, answers in zip(completions, lists, strict=True)
+        ]
+
+
+def named_answer(text: str, answers: Sequence[Sequence[str]]) -> int | None:
+    """Return the index of the answer that a text names first, or None.
+
+    Aliases are found as whole words, whatever their case and accents. Where two overlap the longer
+    one counts: "Papua New Guinea" does not name Guinea. "Guineas" names nothing: list plurals as
+    aliases. Scripts that do not separate words (Chinese, Japanese, Thai) match only between spaces
+    or punctuation.
+
+    Args:
+        text: A completion.
+        answers: For each answer its aliases.
+
+    Raises:
+        ValueError: If an answer is a bare string instead of a list of aliases.
+
+    Example:
+        >>> countries = [["Guinea"], ["Papua New Guinea", "PNG"], ["Côte d'Ivoire", "Ivory Coast"]]
+        >>> named_answer("Papua New Guinea, then Guinea", countries)
+        1
+        >>> named_answer("Maybe COTE D'IVOIRE?", countries)
+        2
+        >>> named_answer("Guineas", countries) is None
+        True
+    """
+    for answer in answers:
+        if isinstance(answer, str):
+            raise ValueError(f"an answer is a list of aliases, got the bare string {answer!r}")
+    haystack = _plain(text)
+    found = [
+        _Mention(match.start(), match.end(), index)
+        for index, aliases in enumerate(answers)
+        for plain, pattern in map(_alias, aliases)
+        if plain in haystack
+        for match in pattern.finditer(haystack)
+    ]
+    free = [mention for mention in found if not any(other.beats(mention) for other in found)]
+    return min(free).answer if free else None
+
+
+class _Mention(NamedTuple):
+    start: int
+    end: int
+    answer: int
+
+    def beats(self, other: _Mention) -> bool:
+        """Overlap the other one and be longer."""
+        overlap = self.start < other.end and other.start < self.end
+        return overlap and self.end - self.start > other.end - other.start
+
+
+_TYPOGRAPHY = str.maketrans("\u2018\u2019\u2010\u2011\u2013", "''---")
+
+
+def _plain(text: str) -> str:
+    """Fold case, accents, typographic quotes and hyphens, and white space."""
+    folded = unicodedata.normalize("NFKD", text.translate(_TYPOGRAPHY)).casefold()
+    kept = "".join(character for character in folded if not unicodedata.combining(character))
+    return " ".join(kept.split())
+
+
+@lru_cache(maxsize=1 << 16)
+def _alias(alias: str) -> tuple[str, re.Pattern[str]]:
+    """Return a folded alias and the pattern that finds it as whole words."""
+    plain = _plain(alias)
+    if not plain:
+        raise ValueError(f"an alias must have a visible character, got {alias!r}")
+    return plain, re.compile(rf"(?<!\w){re.escape(plain)}(?!\w)")

@@ -1,0 +1,207 @@
+"""Qualities from plain functions and from an embedder."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from diversify.engines import Message, Prompt, text_of
+
+__all__ = ["Completion", "FromReward", "Relevance", "Rule", "check_margin", "check_pairs"]
+
+Completion: TypeAlias = str | Sequence[Message]
+"""A completion as TRL passes it: plain text, or the messages of the assistant."""
+
+
+def check_margin(margin: float) -> float:
+    """Return a margin that is a finite number >= 0.
+
+    Raises:
+        ValueError: If it is anything else.
+    """
+    if not (math.isfinite(margin) and margin >= 0):
+        raise ValueError(f"margin must be a number >= 0, got {margin}")
+    return float(margin)
+
+
+def check_pairs(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> None:
+    """Check that there is one prompt beside each completion.
+
+    Raises:
+        ValueError: If there is not.
+    """
+    if len(prompts) != len(completions):
+        raise ValueError(f"got {len(prompts)} prompts for {len(completions)} completions")
+
+
+class Rule:
+    """Judge by a plain function.
+
+    Args:
+        check: `(prompt, completion) -> bool, number or None`, on plain texts; of a chat it sees the
+            last turn. Must be a module-level function if the rule is to be pickled.
+        name: How reports call it.
+        margin: How far the mean may fall.
+        two_sided: Whether a rise beyond the margin is suspicious too.
+
+    Raises:
+        ValueError: If the margin is impossible; when called, if a value is not finite.
+
+    Example:
+        >>> short = Rule(lambda prompt, completion: len(completion) < 20, "short")
+        >>> short(["Name a city.", "Name a city."], ["Rome", "The city that I name is Rome."])
+        [1.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        check: Callable[[str, str], bool | float | None],
+        name: str,
+        *,
+        margin: float = 0.05,
+        two_sided: bool = False,
+    ) -> None:
+        self.check = check
+        self.name = self.__name__ = name
+        self.margin = check_margin(margin)
+        self.two_sided = two_sided
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The function's name."""
+        return {"quality": "rule", "check": _function_name(self.check)}
+
+    def __call__(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], **columns: Any
+    ) -> list[float | None]:
+        """Judge each completion by the function."""
+        check_pairs(prompts, completions)
+        pairs = zip(prompts, completions, strict=True)
+        values = [self.check(text_of(prompt), text_of(completion)) for prompt, completion in pairs]
+        return _finite(values, self.name)
+
+
+class FromReward:
+    """Judge by any function with TRL's reward signature, which gets everything as it came.
+
+    Args:
+        function: `(prompts, completions, **columns) -> list of numbers or None`; not `async`.
+        name: How reports call it.
+        margin: How far the mean may fall, in the reward's units.
+        two_sided: Whether a rise beyond the margin is suspicious too.
+
+    Raises:
+        ValueError: If the function is asynchronous or the margin impossible; when called, if it
+            returns the wrong number of values or one that is not finite.
+
+    Example:
+        >>> length = FromReward(lambda prompts, completions, **_: [len(c) for c in completions],
+        ...                     "length", margin=5)
+        >>> length(["Name a city."], ["Rome"])
+        [4.0]
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Sequence[float | None]],
+        name: str,
+        *,
+        margin: float,
+        two_sided: bool = False,
+    ) -> None:
+        if inspect.iscoroutinefunction(function):
+            raise ValueError(f"asynchronous rewards are not supported, got {function!r}")
+        self.function = function
+        self.name = self.__name__ = name
+        self.margin = check_margin(margin)
+        self.two_sided = two_sided
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The function's name."""
+        return {"quality": "reward", "function": _function_name(self.function)}
+
+    def __call__(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], **columns: Any
+    ) -> list[float | None]:
+        """Judge each completion by the reward."""
+        check_pairs(prompts, completions)
+        values = self.function(prompts=prompts, completions=completions, **columns)
+        if len(values) != len(completions):
+            raise ValueError(
+                f"{self.name} returned {len(values)} values for {len(completions)} completions"
+            )
+        return _finite(values, self.name)
+
+
+class Relevance:
+    """Cosine of prompt and completion, in [-1, 1]: does the answer stay on the subject?
+
+    A completion that repeats its prompt gets 1, so this guards against drifting away and not
+    against bad answers. Blank completions are None.
+
+    Args:
+        embedder: Callable from n texts to (n, d) unit rows; hold one out from training.
+        margin: How far the mean may fall.
+        name: How reports call it.
+
+    Raises:
+        ValueError: If the margin is impossible.
+
+    Example:
+        >>> compass = {"north": [0.0, 1.0], "northeast": [0.8, 0.6]}
+        >>> relevance = Relevance(lambda texts: [compass[text] for text in texts])
+        >>> relevance(["north", "north"], ["northeast", ""])
+        [0.6, None]
+    """
+
+    two_sided = False
+
+    def __init__(
+        self,
+        embedder: Callable[[list[str]], ArrayLike],
+        *,
+        margin: float = 0.05,
+        name: str = "relevance",
+    ) -> None:
+        self.embedder = embedder
+        self.margin = check_margin(margin)
+        self.name = self.__name__ = name
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The embedder's name and revision."""
+        named = getattr(self.embedder, "name", None) or _function_name(self.embedder)
+        revision = getattr(self.embedder, "revision", None)
+        return {"quality": "relevance", "embedder": named, "revision": revision}
+
+    def __call__(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], **columns: Any
+    ) -> list[float | None]:
+        """Compare each completion with its prompt; each distinct text is embedded once."""
+        check_pairs(prompts, completions)
+        pairs = [(text_of(p), text_of(c)) for p, c in zip(prompts, completions, strict=True)]
+        texts = list(dict.fromkeys(text for pair in pairs if pair[1].strip() for text in pair))
+        rows = np.asarray(self.embedder(texts), dtype=np.float64) if texts else np.empty((0, 0))
+        of = dict(zip(texts, rows, strict=True))
+        return [float(of[p] @ of[c]) if c.strip() else None for p, c in pairs]
+
+
+def _finite(values: Sequence[bool | float | None], name: str) -> list[float | None]:
+    """Return values as floats; TRL reads NaN as None, but here it is a fault."""
+    numbers = [None if value is None else float(value) for value in values]
+    for number in numbers:
+        if number is not None and not math.isfinite(number):
+            raise ValueError(f"{name} returned {number}; what cannot be judged is None")
+    return numbers
+
+
+def _function_name(function: Any) -> str:
+    """Return the module and name of a function, or the class of a callable object."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"

@@ -1,0 +1,1 @@
+"""What needs TRL: its parser and trainers, set up and finished the way the recipes want it."""

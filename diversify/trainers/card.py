@@ -1,0 +1,184 @@
+"""The model card: what was trained and how, and whether it helped.
+
+`write_card` writes `README.md` into the folder of a model or adapter, from the record that a
+recipe left there (`training.json`) and, once there is one, the comparison of before and after.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCardData
+
+__all__ = ["RECORD", "model_card", "write_card"]
+
+RECORD = "training.json"
+
+PAPERS = {
+    "darling": ("DARLING", "2509.02534"),
+    "moda": ("MoDA", "2609.14896"),
+    "divpo": ("DivPO", "2501.18101"),
+    "grpo": ("GRPO", "2402.03300"),
+    "dpo": ("DPO", "2305.18290"),
+}
+"""Method or trainer -> name and arXiv id of its paper."""
+
+QUESTIONS = {
+    "collapse_fell": "Did collapse fall?",
+    "quality_held": "Did quality hold?",
+    "beats_temperature": "Was it more than turning the temperature up?",
+}
+
+
+def write_card(
+    folder: str | Path,
+    *,
+    record: Mapping[str, Any] | None = None,
+    comparison: Mapping[str, Any] | str | Path | None = None,
+) -> Path:
+    """Write `README.md` into the folder of a trained model or adapter.
+
+    Args:
+        folder: where the model lies.
+        record: what a recipe did; by default the `training.json` in the folder.
+        comparison: a comparison of before and after, or the path of a `comparison.json`.
+
+    Returns:
+        The path of the card.
+
+    Raises:
+        ValueError: There is no record, or the comparison is not one.
+    """
+    folder = Path(folder)
+    if record is None:
+        if not (folder / RECORD).is_file():
+            raise ValueError(f"{folder} holds no {RECORD}: give the record of the training")
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    found: Any = comparison
+    if isinstance(comparison, str | Path):
+        found = json.loads(Path(comparison).read_text(encoding="utf-8"))
+    is_adapter = (folder / "adapter_config.json").is_file()
+    card = folder / "README.md"
+    card.write_text(model_card(record or {}, found, is_adapter=is_adapter), encoding="utf-8")
+    return card
+
+
+def model_card(
+    record: Mapping[str, Any],
+    comparison: Mapping[str, Any] | None = None,
+    *,
+    is_adapter: bool = False,
+) -> str:
+    """Return the Markdown of a model card.
+
+    Args:
+        record: what a recipe did: `recipe`, `method`, `model`, `dataset`, `options`, `training`,
+            `versions`; what is missing is left out.
+        comparison: `measures` and `qualities` (name -> before, after, difference, ci95, n_prompts)
+            and `verdict`; None says that nobody has looked yet.
+        is_adapter: whether the folder holds a PEFT adapter and no whole model.
+
+    Raises:
+        ValueError: The comparison lacks `measures` or `verdict`.
+
+    Example:
+        >>> card = model_card({"recipe": "grpo", "method": "darling", "model": "me/base"})
+        >>> card.splitlines()[1:3]
+        ['base_model: me/base', 'library_name: transformers']
+    """
+    return (
+        "\n".join(
+            [
+                _front_matter(record, is_adapter),
+                f"# {record.get('name') or record.get('method', 'diversify')}",
+                "",
+                _introduction(record, is_adapter),
+                *_result(comparison),
+                *_table("How it was trained", record.get("options", {})),
+                *_table("Trainer", record.get("training", {})),
+                *_table("Versions", record.get("versions", {})),
+                *_papers(record),
+            ]
+        ).rstrip()
+        + "\n"
+    )
+
+
+def _front_matter(record: Mapping[str, Any], is_adapter: bool) -> str:
+    """What the Hub reads. A local folder is no base model that it could link to."""
+    base, dataset = str(record.get("model") or ""), str(record.get("dataset") or "")
+    data = ModelCardData(
+        base_model=base if _is_hub_id(base) else None,
+        datasets=[dataset] if _is_hub_id(dataset) else None,
+        library_name="peft" if is_adapter else "transformers",
+        pipeline_tag="text-generation",
+        tags=["diversify", "trl", *(str(record[k]) for k in ("recipe", "method") if k in record)],
+    )
+    return f"---\n{data.to_yaml()}\n---\n"
+
+
+def _is_hub_id(name: str) -> bool:
+    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).exists()
+
+
+def _introduction(record: Mapping[str, Any], is_adapter: bool) -> str:
+    what = "A LoRA adapter for" if is_adapter else "A fine-tuned version of"
+    base = record.get("model") or "an unnamed model"
+    method, recipe = record.get("method", "?"), record.get("recipe", "?")
+    data = f" on {record['dataset']}" if record.get("dataset") else ""
+    return (
+        f"{what} `{base}`, trained with "
+        "[diversify](https://github.com/diversify-llm/diversify) to answer open questions in more "
+        f"than one way: method `{method}`, recipe `{recipe}`{data}."
+    )
+
+
+def _result(comparison: Mapping[str, Any] | None) -> Iterator[str]:
+    yield from ("", "## Before and after", "")
+    if comparison is None:
+        yield "Not evaluated yet: the training says nothing about diversity or quality."
+        return
+    if missing := {"measures", "verdict"} - comparison.keys():
+        raise ValueError(f"a comparison has measures and verdict; {sorted(missing)} are missing")
+    yield from _answers(comparison["verdict"])
+    for title, part in (("Diversity", "measures"), ("Quality", "qualities")):
+        rows = comparison.get(part) or {}
+        if rows:
+            yield from ("", f"| {title} | before | after | difference | 95 % interval | prompts |")
+            yield "|---|---:|---:|---:|---:|---:|"
+            yield from (_row(name, row) for name, row in rows.items())
+    yield ""
+    yield "Higher is more diverse, or better. Paired over prompts; the same prompts and sampling."
+
+
+def _answers(verdict: Mapping[str, Any]) -> Iterator[str]:
+    words = {True: "yes", False: "no", None: "not determined"}
+    reasons = verdict.get("reasons") or {}
+    for key, question in QUESTIONS.items():
+        reason = f" ({reasons[key]})" if reasons.get(key) else ""
+        yield f"- {question} **{words[verdict.get(key)]}**{reason}"
+
+
+def _row(name: str, row: Mapping[str, Any]) -> str:
+    low, high = row.get("ci95") or (None, None)
+    interval = "" if low is None or high is None else f"{low:+.3g} to {high:+.3g}"
+    numbers = (f"{row['before']:.3g}", f"{row['after']:.3g}", f"{row['difference']:+.3g}")
+    return f"| {name} | {' | '.join(numbers)} | {interval} | {row.get('n_prompts', '')} |"
+
+
+def _table(title: str, values: Mapping[str, Any]) -> Iterator[str]:
+    if values:
+        yield from ("", f"## {title}", "", "| option | value |", "|---|---|")
+        yield from (f"| {name} | `{value}` |" for name, value in values.items())
+
+
+def _papers(record: Mapping[str, Any]) -> Iterator[str]:
+    named = [PAPERS[k] for k in (record.get("method"), record.get("recipe")) if k in PAPERS]
+    if named:
+        yield from ("", "## Papers", "")
+        yield from (
+            f"- {name}: [arXiv:{arxiv}](https://arxiv.org/abs/{arxiv})" for name, arxiv in named
+        )

@@ -1,0 +1,391 @@
+"""Before and after: one study from the untouched model to the verdict, resumable at any point.
+
+    python eval/before_after.py --config configs/demo/demo.yaml
+
+What happens, in this order:
+
+1. the base model answers the held-out prompts at several temperatures (the baseline to beat);
+2. the training commands of the config run, each through `accelerate launch`;
+3. the tuned model answers the same prompts, plainly and with one diversity-aware strategy;
+   controls (other adapters, trained by their own commands) answer them too;
+4. everything is scored, compared and written as `comparison.json` and `report.html`.
+
+Every stage keeps what it has done in the output folder and is passed over when it is complete, so
+the same command continues an interrupted study. Nothing here is a measure: it only calls the
+instrument in `diversify.evaluation`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from diversify.cli import build_qualities, clock, verdict_table
+from diversify.decoding import Direct, OverGenerate
+from diversify.embedders import load_embedder
+from diversify.engines import Sampling
+from diversify.engines.transformers import TransformersEngine
+from diversify.evaluation import (
+    Comparison,
+    Report,
+    compare,
+    evaluate,
+    generate,
+    load_prompts,
+    load_report,
+)
+from diversify.evaluation.generate import write_atomically
+from diversify.evaluation.report import write_report
+from diversify.kernels import EmbeddingKernel
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Study:
+    """The config of a study; every field is a key of the YAML file."""
+
+    output: str
+    model: str
+    adapter: str
+    train: list[list[str]]
+    prompts: str
+    split: str = "test"
+    limit: int | None = None
+    samples: int = 16
+    max_tokens: int = 40
+    temperature: float = 1.0
+    sweep: list[float] = field(default_factory=list)
+    seed: int = 0
+    embedder: str = "minilm"
+    qualities: str = "likelihood,information,relevance"
+    margins: dict[str, float] = field(default_factory=dict)
+    over_generate: dict[str, Any] = field(default_factory=dict)
+    controls: dict[str, dict[str, Any]] = field(default_factory=dict)
+    resamples: int = 10_000
+    # Seconds that each kind of stage took where the config was written; only their ratio matters,
+    # and only for the estimate of the time left.
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Progress:
+    """One line that says which stage runs, how far it is, and how long everything will still take."""
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        self.weights = list(weights)
+        self.stage = -1
+        self.name = ""
+        self.done_weight = 0.0
+        self.skipped = 0.0
+        self.started = time.monotonic()
+        self.shown = 0.0
+
+    def begin(self, name: str) -> None:
+        """Enter the next stage."""
+        self.stage += 1
+        self.name = name
+        self.stage_started = time.monotonic()
+        self.show(0.0, "")
+
+    def end(self, *, skipped: bool = False) -> None:
+        """Leave the stage; a skipped one says nothing about the speed of this machine."""
+        weight = self.weights[self.stage]
+        if skipped:
+            self.skipped += weight
+            self.show(1.0, "already there", final=True)
+        else:
+            self.done_weight += weight
+            self.show(1.0, f"{clock(time.monotonic() - self.stage_started)}", final=True, whole=True)
+
+    def show(self, share: float, detail: str, *, final: bool = False, whole: bool = False) -> None:
+        """Print the line; on a terminal in place, elsewhere at most every 15 seconds."""
+        now = time.monotonic()
+        if not final and now - self.shown < (0.2 if sys.stdout.isatty() else 15):
+            return
+        self.shown = now
+        left = self._left(0.0 if whole or final else share)
+        line = f"[{self.stage + 1}/{len(self.weights)}] {self.name}: {detail or f'{share:.0%}'}"
+        line += f" · {clock(now - self.started)} passed"
+        if left is not None:
+            line += f" · about {clock(left)} left"
+        if sys.stdout.isatty():
+            print(f"\r\x1b[2K{line}", end="\n" if final else "", flush=True)
+        else:
+            print(line, flush=True)
+
+    def _left(self, share: float) -> float | None:
+        total = sum(self.weights)
+        done = self.done_weight + share * self.weights[self.stage] if share else self.done_weight
+        if done <= 0:
+            # Nothing measured yet: the config's own seconds are the best guess.
+            return (total - self.skipped) if total > len(self.weights) else None
+        pace = (time.monotonic() - self.started) / done
+        return pace * max(total - self.skipped - done, 0.0)
+
+
+def main() -> int:
+    """Run the study named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--config", required=True, help="YAML file with the fields of `Study`")
+    parser.add_argument("--output", help="another output folder than the config's")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR)
+    # Torch's threads spin while they wait; beside any other process that halves the speed or worse.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        run(read_study(Path(options.config), options.output))
+    except KeyboardInterrupt:
+        print("\nstopped; the same command continues where it was", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, ImportError) as error:
+        print(f"\nbefore_after: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def read_study(path: Path, output: str | None) -> Study:
+    """Read a config; `{output}` in any of its strings stands for the output folder."""
+    if not path.is_file():
+        raise ValueError(f"no config file {path}")
+    record = yaml.safe_load(path.read_text("utf-8"))
+    known = {entry.name for entry in fields(Study)}
+    if unknown := sorted(set(record) - known):
+        raise ValueError(f"{path}: unknown keys {unknown}; the keys are {sorted(known)}")
+    folder = output or record["output"]
+    filled = json.loads(json.dumps(record).replace("{output}", folder))
+    return Study(**(filled | {"output": folder}))
+
+
+def run(study: Study) -> Comparison:
+    """Run every stage that is not complete yet and return the comparison."""
+    folder = Path(study.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    temperatures = sorted({*study.sweep, study.temperature})
+    weights = stage_weights(study, temperatures)
+    progress = Progress(weights)
+    lab = Laboratory(study, progress)
+
+    before = [lab.answer(f"base-T{t:g}", temperature=t) for t in temperatures]
+    lab.train("train", study.train, study.adapter)
+    names = ["tuned", *([] if not study.over_generate else ["tuned-over-generate"])]
+    lab.answer("tuned", adapter=study.adapter)
+    if study.over_generate:
+        lab.answer("tuned-over-generate", adapter=study.adapter, over_generate=True)
+    for name, control in study.controls.items():
+        lab.train(f"train-{name}", control["train"], control["adapter"])
+        lab.answer(name, adapter=control["adapter"])
+        names.append(name)
+    reports = {name: lab.score(name) for name in [*before, *names]}
+
+    base = reports[f"base-T{study.temperature:g}"]
+    sweep = [reports[name] for name in before]
+    comparisons = {
+        name: compare(
+            base,
+            reports[name],
+            sweep=sweep if len(sweep) > 1 else (),
+            margins=study.margins,
+            resamples=study.resamples,
+            seed=study.seed,
+        )
+        for name in names
+    }
+    main_comparison = comparisons.pop("tuned")
+    for name, other in comparisons.items():
+        other.save(folder / name)
+    main_comparison.save(folder)
+    page = write_report(main_comparison, folder / "report.html", also=comparisons)
+    print(f"\n{verdict_table(main_comparison)}\n")
+    for name, other in comparisons.items():
+        print(summary_line(name, other))
+    print(f"\n{folder / 'comparison.json'}\n{page}")
+    return main_comparison
+
+
+def stage_weights(study: Study, temperatures: Sequence[float]) -> list[float]:
+    """Return the weight of every stage in the order in which `run` enters them."""
+    seconds = study.seconds
+    answer, score = seconds.get("answer", 1.0), seconds.get("score", 1.0)
+    over = answer * float(study.over_generate.get("factor", 4))
+    trained = [seconds.get("train", 1.0)] * len(study.train)
+    controls = [
+        weight
+        for control in study.controls.values()
+        for weight in (*[seconds.get("train", 1.0)] * len(control["train"]), answer)
+    ]
+    answers = [answer, *([over] if study.over_generate else [])]
+    scores = [score] * (len(temperatures) + len(answers) + len(study.controls))
+    return [*[answer] * len(temperatures), *trained, *answers, *controls, *scores]
+
+
+class Laboratory:
+    """The stages, with the models they share loaded once and only when needed."""
+
+    def __init__(self, study: Study, progress: Progress) -> None:
+        self.study = study
+        self.progress = progress
+        self.prompts = load_prompts(study.prompts, split=study.split, limit=study.limit)
+        self.embedder = load_embedder(study.embedder)
+        self._engine: TransformersEngine | None = None
+        self._qualities: list[Any] | None = None
+
+    @property
+    def engine(self) -> TransformersEngine:
+        """The base model; adapters are put on it without a second copy."""
+        if self._engine is None:
+            self._engine = TransformersEngine(self.study.model)
+        return self._engine
+
+    def qualities(self) -> list[Any]:
+        """The scorers; the frozen reference is the untouched base model."""
+        if self._qualities is None:
+            self._qualities = build_qualities(
+                self.study.qualities, reference=self.study.model, embedder=self.embedder
+            )
+        return self._qualities
+
+    def answer(
+        self,
+        name: str,
+        *,
+        temperature: float | None = None,
+        adapter: str | None = None,
+        over_generate: bool = False,
+    ) -> str:
+        """Draw the answers of one condition into `<output>/<name>`."""
+        study = self.study
+        self.progress.begin(f"answers, {name}")
+        folder = Path(study.output) / name
+        ready = (folder / "generations.jsonl").is_file()
+        strategy: Any = Direct()
+        if over_generate:
+            strategy = OverGenerate(kernel=EmbeddingKernel(self.embedder), **self._gate())
+        generate(
+            self.engine.with_adapter(adapter),
+            self.prompts,
+            study.samples,
+            strategy=strategy,
+            sampling=Sampling(
+                temperature=study.temperature if temperature is None else temperature,
+                max_tokens=study.max_tokens,
+                seed=study.seed,
+            ),
+            output=folder,
+            progress=lambda _, done, total, __: self.progress.show(
+                done / total, f"{done}/{total} prompts"
+            ),
+        )
+        self.progress.end(skipped=ready)
+        return name
+
+    def _gate(self) -> dict[str, Any]:
+        """Options of the decoding strategy: `quality` names scorers of the study."""
+        options = dict(self.study.over_generate)
+        wanted = options.pop("quality", [])
+        named = {scorer.name: scorer for scorer in self.qualities()}
+        if missing := sorted(set(wanted) - set(named)):
+            raise ValueError(f"over_generate.quality names {missing}; there are {sorted(named)}")
+        return options | ({"quality": {name: named[name] for name in wanted}} if wanted else {})
+
+    def train(self, name: str, commands: Sequence[Sequence[str]], adapter: str) -> None:
+        """Run the training commands, each once for its content and its config's content."""
+        if not Path(adapter, "adapter_config.json").is_file():
+            shutil.rmtree(Path(self.study.output) / ".done" / name, ignore_errors=True)
+        for number, command in enumerate(commands, start=1):
+            label = f"training, {Path(command[0]).stem}" + (f" ({name[6:]})" if name[6:] else "")
+            self.progress.begin(label)
+            marker = Path(self.study.output) / ".done" / name / f"{number}.sha256"
+            digest = command_digest(command)
+            ready = marker.is_file() and marker.read_text() == digest
+            if not ready:
+                log = Path(self.study.output) / "logs" / f"{name}-{number}.log"
+                launch(command, log, self.progress.show)
+                marker.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(marker, digest)
+            self.progress.end(skipped=ready)
+
+    def score(self, name: str) -> Report:
+        """Score one condition, or read its report if it is newer than its answers."""
+        folder = Path(self.study.output) / name
+        self.progress.begin(f"scores, {name}")
+        report, answers = folder / "report.json", folder / "generations.jsonl"
+        ready = report.is_file() and report.stat().st_mtime_ns > answers.stat().st_mtime_ns
+        if not ready:
+            evaluate(folder, embedder=self.embedder, quality=self.qualities()).save(folder)
+        self.progress.end(skipped=ready)
+        return load_report(folder)
+
+
+def command_digest(command: Sequence[str]) -> str:
+    """Return a hash of a command and of the config files that it names."""
+    digest = hashlib.sha256(json.dumps(list(command)).encode())
+    for word in command:
+        if word.endswith((".yaml", ".py")) and (ROOT / word).is_file():
+            digest.update((ROOT / word).read_bytes())
+    return digest.hexdigest()
+
+
+def launch(command: Sequence[str], log: Path, show: Callable[[float, str], None]) -> None:
+    """Run one recipe through `accelerate launch`, its output in a log, its steps on our line."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    words = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1"]
+    words += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    words += [str(ROOT / command[0]), *command[1:]]
+    # accelerate sets one thread a process unless told otherwise.
+    environment = os.environ | {"OMP_NUM_THREADS": str(os.cpu_count() or 1)}
+    with (
+        log.open("w", encoding="utf-8") as stream,
+        subprocess.Popen(
+            words,
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            bufsize=1,
+        ) as child,
+    ):
+        assert child.stdout is not None
+        for line in child.stdout:  # text mode ends lines at \r as well, so bars arrive live
+            stream.write(line)
+            if bar := re.search(r"(\d+)/(\d+) (?:\[|prompts)", line):
+                done, total = int(bar[1]), int(bar[2])
+                show(done / max(total, 1), f"{done}/{total}")
+        code = child.wait()
+    if code:
+        tail = "".join(log.read_text("utf-8", errors="replace").splitlines(keepends=True)[-15:])
+        raise ValueError(f"{command[0]} failed with exit code {code}; see {log}:\n{tail}")
+
+
+def summary_line(name: str, comparison: Comparison) -> str:
+    """Return one line on a further condition against the same base."""
+    parts = [
+        f"{measure} {change.before:.3f} → {change.after:.3f}"
+        for measure, change in comparison.measures.items()
+        if measure.startswith(("mean_distance", "vendi"))
+    ]
+    answers = {True: "yes", False: "no", None: "cannot be said"}
+    verdict = ", ".join(
+        f"{key.replace('_', ' ')}: {answers[comparison.verdict[key]]}"
+        for key in ("collapse_fell", "quality_held", "beats_temperature")
+    )
+    return f"{name}: {'; '.join(parts)}. {verdict}."
+
+
+if __name__ == "__main__":
+    sys.exit(main())
