@@ -200,15 +200,16 @@ class CachedEmbedder:
             unseen = [text for text, key in keys.items() if key not in rows]
             for start in range(0, len(unseen), _PER_COMMIT):
                 some = unseen[start : start + _PER_COMMIT]
-                fresh = [
-                    (keys[text], row) for text, row in zip(some, self._embed(some), strict=True)
-                ]
+                fresh = list(zip((keys[text] for text in some), self._embed(some), strict=True))
                 _store(database, fresh)
                 rows.update(fresh)
         return np.stack([rows[keys[text]] for text in texts])
 
     def _embed(self, texts: list[str]) -> NDArray[np.float32]:
-        return np.asarray(self.embedder(texts), dtype=np.float32)
+        rows = np.asarray(self.embedder(texts), dtype=np.float32)
+        if rows.ndim != 2 or len(rows) != len(texts):
+            raise ValueError(f"{self.name} gave {rows.shape} for {len(texts)} texts, not (n, d)")
+        return rows
 
     def _open(self) -> sqlite3.Connection:
         """Open the file; a connection a call is cheap, and safe with forks and threads."""

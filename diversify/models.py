@@ -91,7 +91,7 @@ def load_model(
         ValueError: If the model is not found, an option is impossible, or the adapter does not fit.
         ImportError: If `EMBEDDED_MODEL` is asked for and its wheel is not installed.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     base, device = os.fspath(name), device or best_device()
     wanted = resolve_dtype(dtype, device)
@@ -101,10 +101,12 @@ def load_model(
         base, adapter, revision = _base_of(folder), base, None
     embedded = base == EMBEDDED_MODEL
     path = os.fspath(embedded_model_path()) if embedded else base
-    tokenizer = load_tokenizer(path, revision=revision)
     with quiet_transformers(), missing_model_named(base):
+        config = AutoConfig.from_pretrained(path, revision=revision or "main")
+        tokenizer = load_tokenizer(path, revision=revision)
         model: Any = AutoModelForCausalLM.from_pretrained(
             path,
+            config=config,
             revision=revision or "main",
             dtype=wanted,
             device_map=device,
@@ -193,6 +195,7 @@ def _with_adapter_layers(
     from peft import PeftModel, get_peft_model
 
     config.inference_mode = True
+    config.base_model_name_or_path = None  # or PEFT warns of a base by any other name
     carrier: Any = model
     options: dict[str, Any] = {"autocast_adapter_dtype": False}  # the dtype of the base layers
     try:

@@ -1,5 +1,4 @@
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -7,6 +6,7 @@ import threading
 import time
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
@@ -100,7 +100,7 @@ class TestLoadModel:
         assert "\n" not in str(caught.value)
 
     def test_a_folder_without_a_model_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="neither a folder with a model"):
+        with pytest.raises(ValueError, match=f"^[^\n]*{tmp_path.name}[^\n]*$"):
             load_model(tmp_path)
 
     @pytest.mark.parametrize("dtype", ["int8", "half", ""])
@@ -108,19 +108,17 @@ class TestLoadModel:
         with pytest.raises(ValueError, match="dtype must be one of auto, float32"):
             load_model(tiny_model_path, dtype=dtype)
 
-    def test_a_hub_id_is_known_by_its_commit(self, tiny_model_path: Path, tmp_path: Path) -> None:
+    def test_a_hub_id_is_known_by_its_commit(
+        self, tiny_model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         commit = "0123456789abcdef0123456789abcdef01234567"
         repository = tmp_path / "models--someone--tiny"
         shutil.copytree(tiny_model_path, repository / "snapshots" / commit)
         (repository / "refs").mkdir()
         (repository / "refs" / "main").write_text(commit)
-        code = "from diversify.models import *; print(load_model('someone/tiny').identity)"
-        environment = os.environ | {"HF_HUB_CACHE": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-        done = subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-        )
-        assert f"'revision': '{commit}'" in done.stdout, done.stderr
-        assert "'model': 'someone/tiny'" in done.stdout
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+        identity = load_model("someone/tiny").identity
+        assert (identity["model"], identity["revision"]) == ("someone/tiny", commit)
 
 
 class TestTokenizer:
@@ -336,7 +334,7 @@ class TestFingerprint:
         file = tmp_path / "model.safetensors"
         content = bytearray(b"0123456789" * 1000)
         seen = set()
-        for at in (None, 0, 5, len(content) - 1, (len(content) - 10) // 63 * 31 + 12):
+        for at in (None, 0, 5, len(content) - 1, 31 * (len(content) - 10) // 63 + 3):
             changed = bytearray(content)
             if at is not None:
                 changed[at] ^= 1

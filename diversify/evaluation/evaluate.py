@@ -23,8 +23,8 @@ from diversify.kernels import EmbeddingKernel, Kernel, NgramKernel
 from diversify.lexical import HIGHER_IS_BETTER as LEXICAL_DIRECTION
 from diversify.lexical import LEXICAL, exact_duplicate_rate
 from diversify.measures import MEASURES
+from diversify.quality import named_answer
 from diversify.rewards.monitors import MONITORS
-from diversify.quality import AnswerList, named_answer
 
 logger = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -59,9 +60,7 @@ class PromptSet:
         return iter(self.rows)
 
     def select(self, split: str | None = None, limit: int | None = None) -> PromptSet:
-        """Return the rows of one split, at most `limit`, spread evenly over the set.
-
-        A limit takes rows at equal steps, not the first ones, so that every category stays in.
+        """Return the rows of one split, at most `limit`, with equal shares of the categories.
 
         Raises:
             ValueError: the split is not in the set, or the limit is below one.
@@ -77,9 +76,18 @@ class PromptSet:
         if limit is not None:
             if limit < 1:
                 raise ValueError(f"limit must be at least 1, got {limit}")
-            if limit < len(rows):
-                rows = tuple(rows[i * len(rows) // limit] for i in range(limit))
+            rows = _equal_shares(rows, limit)
         return replace(self, rows=rows)
+
+
+def _equal_shares(rows: tuple[PromptRow, ...], limit: int) -> tuple[PromptRow, ...]:
+    """Take the first row of every category, then the second, … and keep the set's order."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for index, row in enumerate(rows):
+        turns.append((seen[row.category], index))
+        seen[row.category] += 1
+    return tuple(rows[index] for index in sorted(index for _, index in sorted(turns)[:limit]))
 
 
 def shipped_sets() -> list[str]:
@@ -103,7 +111,7 @@ def load_prompts(
             `.parquet`, or `.txt` with one prompt a line.
         split: only the rows of this split (`train` or `test` in the shipped sets).
         column: which column of a file holds the prompt: text, or a list of chat messages.
-        limit: at most so many rows, at equal steps through the set.
+        limit: at most so many rows, with equal shares of the categories.
 
     Raises:
         ValueError: the name is unknown, the file is empty or malformed (the line is named), the

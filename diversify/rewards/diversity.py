@@ -142,7 +142,7 @@ class GroupReward(TrainerCallback):
             if log_metric := columns.get("log_metric"):
                 for group, each in zip(gathered.groups, scores, strict=True):
                     # A group is split over processes: one of them speaks for it.
-                    for name, value in (_monitor(group, each) if True else {}).items():
+                    for name, value in (_monitor(group, each) if group.first else {}).items():
                         log_metric(f"{self.__name__}/{name}", value)
             if log_extra := columns.get("log_extra"):
                 for name in scores[0].extras if scores else ():

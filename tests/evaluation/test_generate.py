@@ -121,7 +121,7 @@ def test_a_full_disk_keeps_what_was_written(prompts, talking_engine, tmp_path, m
         if next(rows) == 4:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("diversify.evaluation.generate.os.fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         generate(talking_engine(), prompts, 4, output=tmp_path / "run")
     monkeypatch.undo()

@@ -1,3 +1,4 @@
+import collections
 import json
 
 import pytest
@@ -20,8 +21,13 @@ def test_shipped_sets_have_both_splits_and_answers_where_they_are_known():
 
 
 def test_a_limit_spreads_over_the_set():
-    test = load_prompts("open-ended", split="test", limit=6)
-    assert len({row.category for row in test}) >= 3 and len(test) == 6
+    whole = load_prompts("open-ended", split="test")
+    for limit in (6, 12, 20):
+        some = load_prompts("open-ended", split="test", limit=limit)
+        counts = collections.Counter(row.category for row in some)
+        assert len(some) == limit and len(counts) == 6
+        assert max(counts.values()) - min(counts.values()) <= 1
+        assert list(some.rows) == [row for row in whole.rows if row in some.rows]
 
 
 def test_reads_every_kind_of_file(tmp_path):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from diversify.evaluation.report.svg import Box, Label, exact, place, tag, ticks, width_of
+from diversify.evaluation.report.svg import Box, Label, exact, tag, ticks
 from diversify.measures import mean_distance
 
 # One shape for each further comparison, drawn around (0, 0); colour is never the only difference.
@@ -73,34 +72,6 @@ def interval_bar(
     )
 
 
-class Axis(NamedTuple):
-    """A scale from `low` to `high` with ticks."""
-
-    low: float
-    high: float
-    ticks: list[float]
-
-    def share(self, value: float) -> float:
-        """Return where on the axis a value lies, from 0 to 1."""
-        return (value - self.low) / (self.high - self.low)
-
-    def told(self, value: float) -> str:
-        """Write a tick with as many decimals as its neighbours need."""
-        step = self.ticks[1] - self.ticks[0] if len(self.ticks) > 1 else 1.0
-        decimals = max(0, min(4, 1 - math.floor(math.log10(step) + 1e-9)))
-        if round(step, decimals) == round(step, max(decimals - 1, 0)):
-            decimals = max(decimals - 1, 0)
-        return f"{value:.{decimals}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def axis_of(values: Sequence[float], *, padding: float = 0.06, count: int = 5) -> Axis:
-    """Return an axis that shows all the values with some room beside them."""
-    low, high = min(values), max(values)
-    room = padding * (high - low) or 0.05 * abs(high) or 0.5
-    low, high = low - room, high + room
-    return Axis(low, high, ticks(low, high, count))
-
-
 def dumbbell(values: Sequence[tuple[str, float]], axis: Axis, title: str) -> Markup:
     """Draw one prompt's values on a common axis, before and after joined by a line.
 
@@ -122,7 +93,7 @@ def dumbbell(values: Sequence[tuple[str, float]], axis: Axis, title: str) -> Mar
     marks = [tag("svg", marker(kind), x=at, y=12, overflow="visible") for kind, at in where.items()]
     told = {f"data_{kind}": exact(value) for kind, value in values}
     return tag(
-        "svg", tag("title", title), *grid, *bar, *reversed(marks), class_="dumbbell", role="img", **told
+        "svg", tag("title", title), *grid, *bar, *marks[2:], *marks[:2], class_="dumbbell", role="img", **told
     )
 
 
@@ -154,10 +125,10 @@ def heat_map(similarity: NDArray[np.float64], order: Sequence[int], name: str) -
     ]
     numbers = [
         tag("text", str(number + 1), x=x, y=y, text_anchor=anchor)
-        for place_, number in enumerate(order)
+        for row, number in enumerate(order)
         for x, y, anchor in (
-            (room - 3, room + (place_ + 0.5) * cell + 3.0, "end"),
-            (room + (place_ + 0.5) * cell, room - 4, "middle"),
+            (room - 3, room + (row + 0.5) * cell + 3.0, "end"),
+            (room + (row + 0.5) * cell, room - 4, "middle"),
         )
         if room
     ]
@@ -209,65 +180,4 @@ def _describe(similarity: NDArray[np.float64], order: Sequence[int], mean: float
     return (
         f"{count} answers, mean similarity {mean:.2f}. Most alike: {pair(most)} "
         f"({values[most]:.2f}). Least alike: {pair(least)} ({values[least]:.2f})."
-    )
-
-
-class Point(NamedTuple):
-    """A model in the plane of quality and diversity; `reach` is what the sweep offers there."""
-
-    kind: str
-    label: str
-    quality: float
-    diversity: float
-    reach: float | None = None
-
-
-class Swept(NamedTuple):
-    """One temperature of the sweep."""
-
-    temperature: float
-    quality: float
-    diversity: float
-
-
-WIDTH, HEIGHT = 400.0, 330.0
-FRAME = Box(58, 14, WIDTH - 14, HEIGHT - 46)
-
-
-def frontier_plot(
-    sweep: Sequence[Swept], points: Sequence[Point], *, quality: str, measure: str, summary: str
-) -> Markup:
-    """Draw diversity against one quality: the sweep as a curve, the models as points.
-
-    A dashed line runs from a point down (or up) to what the sweep offers at the same quality.
-    """
-    reaches = [point.reach for point in points if point.reach is not None]
-    x = axis_of([*(p.quality for p in sweep), *(p.quality for p in points)], padding=0.1, count=4)
-    y = axis_of([*(p.diversity for p in sweep), *(p.diversity for p in points), *reaches], padding=0.1)
-
-    def at(level: float, diversity: float) -> tuple[float, float]:
-        return (
-            FRAME.left + x.share(level) * (FRAME.right - FRAME.left),
-            FRAME.bottom - y.share(diversity) * (FRAME.bottom - FRAME.top),
-        )
-
-    curve = [at(p.quality, p.diversity) for p in sweep]
-    spots = [at(p.quality, p.diversity) for p in points]
-    labels = [
-        *(Label(p.label, *spot, p.kind) for p, spot in zip(points, spots, strict=True)),
-        *(Label(f"T {p.temperature:g}", *spot, "swept") for p, spot in zip(sweep, curve, strict=True)),
-    ]
-    return tag(
-        "svg",
-        tag("title", f"{measure} against {quality}"),
-        tag("desc", summary),
-        *_axes(x, y, quality, measure),
-        tag("path", d="M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in curve), class_="curve"),
-        *_gaps(points, spots, at),
-        *_swept_dots(sweep, curve),
-        *_point_marks(points, spots),
-        *_labels(labels, curve, spots),
-        viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}",
-        class_="frontier",
-        role="img",
     )

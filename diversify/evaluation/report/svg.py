@@ -60,6 +60,32 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [round(number * step, 10) + 0.0 for number in range(first, last + 1)]
 
 
+class Axis(NamedTuple):
+    """A scale from `low` to `high` with ticks."""
+
+    low: float
+    high: float
+    ticks: list[float]
+
+    def share(self, value: float) -> float:
+        """Return where on the axis a value lies, from 0 to 1."""
+        return (value - self.low) / (self.high - self.low)
+
+    def told(self, value: float) -> str:
+        """Write a tick with as many decimals as its neighbours need."""
+        step = self.ticks[1] - self.ticks[0] if len(self.ticks) > 1 else 0.01
+        decimals = next(d for d in range(6) if d == 5 or math.isclose(step, round(step, d)))
+        return f"{value:.{decimals}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def axis_of(values: Sequence[float], *, padding: float = 0.06, count: int = 5) -> Axis:
+    """Return an axis that shows all the values with some room beside them."""
+    low, high = min(values), max(values)
+    room = padding * (high - low) or 0.05 * abs(high) or 0.5
+    low, high = low - room, high + room
+    return Axis(low, high, ticks(low, high, count))
+
+
 class Box(NamedTuple):
     """A rectangle by its edges."""
 

@@ -1,0 +1,184 @@
+"""The frontier plot: diversity against a quality, for a sweep of temperatures and several models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from diversify.evaluation.report.figures import marker
+from diversify.evaluation.report.svg import Axis, Box, Label, axis_of, exact, place, tag
+
+WIDTH, HEIGHT = 400.0, 330.0
+FRAME = Box(52, 12, WIDTH - 12, HEIGHT - 48)
+
+Place = Callable[[float, float], tuple[float, float]]
+Spots = Sequence[tuple[float, float]]
+
+
+class Swept(NamedTuple):
+    """One temperature of the sweep."""
+
+    temperature: float
+    quality: float
+    diversity: float
+
+
+class Point(NamedTuple):
+    """A model in the plane; `reach` is the diversity that the sweep offers at its quality."""
+
+    kind: str
+    label: str
+    quality: float
+    diversity: float
+    reach: float | None = None
+
+
+def frontier_plot(
+    sweep: Sequence[Swept], points: Sequence[Point], *, quality: str, measure: str, summary: str
+) -> Markup:
+    """Draw diversity against one quality: the sweep as a curve, the models as points.
+
+    A dashed line runs from a point to what the sweep offers at the same quality.
+
+    Args:
+        sweep: the curve, coldest first.
+        points: the models, the important ones first.
+        quality: title of the horizontal axis.
+        measure: title of the vertical axis.
+        summary: what a screen reader says about the plot.
+    """
+    reaches = [point.reach for point in points if point.reach is not None]
+    both = [*sweep, *points]
+    x = axis_of([p.quality for p in both], padding=0.1, count=4)
+    y = axis_of([*(p.diversity for p in both), *reaches], padding=0.1)
+
+    def at(level: float, diversity: float) -> tuple[float, float]:
+        return (
+            FRAME.left + x.share(level) * (FRAME.right - FRAME.left),
+            FRAME.bottom - y.share(diversity) * (FRAME.bottom - FRAME.top),
+        )
+
+    curve = [at(p.quality, p.diversity) for p in sweep]
+    spots = [at(p.quality, p.diversity) for p in points]
+    return tag(
+        "svg",
+        tag("title", f"{measure} against {quality}"),
+        tag("desc", summary),
+        *_axes(x, y, at, quality, measure),
+        tag("path", d="M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in curve), class_="curve"),
+        *_gaps(points, at),
+        *_dots(sweep, curve),
+        *_marks(points, spots),
+        *_labels(sweep, points, curve, spots),
+        viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}",
+        class_="frontier",
+        role="img",
+    )
+
+
+def _axes(x: Axis, y: Axis, at: Place, quality: str, measure: str) -> list[Markup]:
+    drawn = []
+    for tick in y.ticks:
+        height = at(x.low, tick)[1]
+        drawn += [
+            tag("line", x1=FRAME.left, x2=FRAME.right, y1=height, y2=height, class_="grid"),
+            tag("text", y.told(tick), x=FRAME.left - 7, y=height + 4, text_anchor="end"),
+        ]
+    for tick in x.ticks:
+        across = at(tick, y.low)[0]
+        drawn += [
+            tag("line", x1=across, x2=across, y1=FRAME.bottom, y2=FRAME.bottom + 4, class_="axis"),
+            tag("text", x.told(tick), x=across, y=FRAME.bottom + 17, text_anchor="middle"),
+        ]
+    line = {"y1": FRAME.bottom, "y2": FRAME.bottom, "class_": "axis"}
+    middle = (FRAME.top + FRAME.bottom) / 2
+    return [
+        *drawn,
+        tag("line", x1=FRAME.left, x2=FRAME.right, **line),
+        _title(f"{quality} →", (FRAME.left + FRAME.right) / 2, HEIGHT - 8),
+        _title(f"{measure} →", 12.0, middle, transform=f"rotate(-90 12 {middle:g})"),
+    ]
+
+
+def _title(text: str, x: float, y: float, **attributes: str) -> Markup:
+    return tag("text", text, x=x, y=y, text_anchor="middle", class_="title", **attributes)
+
+
+def _gaps(points: Sequence[Point], at: Place) -> list[Markup]:
+    drawn = []
+    for point in points:
+        if point.reach is None:
+            continue
+        (x, top), (_, foot) = at(point.quality, point.diversity), at(point.quality, point.reach)
+        drawn += [
+            tag("line", x1=x, x2=x, y1=top, y2=foot, class_=f"gap {point.kind}"),
+            tag("line", x1=x - 5, x2=x + 5, y1=foot, y2=foot, class_=f"foot {point.kind}"),
+        ]
+    return drawn
+
+
+def _dots(sweep: Sequence[Swept], curve: Spots) -> list[Markup]:
+    return [
+        tag(
+            "circle",
+            cx=x,
+            cy=y,
+            r=3.5,
+            class_="swept",
+            data_temperature=exact(p.temperature),
+            data_quality=exact(p.quality),
+            data_diversity=exact(p.diversity),
+        )
+        for p, (x, y) in zip(sweep, curve, strict=True)
+    ]
+
+
+def _marks(points: Sequence[Point], spots: Spots) -> list[Markup]:
+    return [
+        tag(
+            "g",
+            marker(point.kind, size=6.5),
+            transform=f"translate({x:.1f} {y:.1f})",
+            class_="point",
+            data_kind=point.kind,
+            data_quality=exact(point.quality),
+            data_diversity=exact(point.diversity),
+        )
+        for point, (x, y) in zip(points, spots, strict=True)
+    ][::-1]
+
+
+def _labels(
+    sweep: Sequence[Swept], points: Sequence[Point], curve: Spots, spots: Spots
+) -> list[Markup]:
+    labels = [
+        *(Label(p.label, *spot, f"label {p.kind}") for p, spot in zip(points, spots, strict=True)),
+        *(Label(f"T {p.temperature:g}", *spot, "label") for p, spot in zip(sweep, curve, strict=True)),
+    ]
+    obstacles = [Box(x - 7, y - 7, x + 7, y + 7) for x, y in spots]
+    obstacles += [Box(x - 4, y - 4, x + 4, y + 4) for x, y in _along(curve)]
+    boxes = place(labels, obstacles, FRAME)
+    return [
+        tag(
+            "text",
+            label.text,
+            x=(box.left + box.right) / 2,
+            y=box.bottom - 3.5,
+            text_anchor="middle",
+            class_=label.class_,
+        )
+        for label, box in zip(labels, boxes, strict=True)
+    ]
+
+
+def _along(curve: Spots) -> list[tuple[float, float]]:
+    """Return points along the curve, so that labels keep off its lines too."""
+    steps = [number / 10 for number in range(10)]
+    inner = [
+        (x0 + step * (x1 - x0), y0 + step * (y1 - y0))
+        for (x0, y0), (x1, y1) in zip(curve[:-1], curve[1:], strict=True)
+        for step in steps
+    ]
+    return [*inner, curve[-1]]

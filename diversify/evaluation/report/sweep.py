@@ -1,0 +1,170 @@
+"""The frontier section as plain data: one panel for each quality, and the gaps of all models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+
+from diversify.evaluation.compare import PRIMARY, Comparison
+from diversify.evaluation.frontier import reachable
+from diversify.evaluation.report.frontier_plot import Point, Swept, frontier_plot
+from diversify.evaluation.report.names import (
+    Style,
+    kernel_name,
+    lead_measure,
+    measure_name,
+    quality_name,
+    tidy,
+)
+
+ABOVE = {
+    True: ("better", "▲ above the curve"),
+    False: ("worse", "▼ not shown to be above"),
+    None: ("open", "○ cannot be said"),
+}
+# Longer labels do not fit beside a point; the legend has them whole.
+LABEL = 20
+
+
+class Gap(NamedTuple):
+    """One standing, as it is told."""
+
+    model: str
+    kind: str
+    measure: str
+    quality: str
+    gap: str
+    interval: str
+    state: str
+    word: str
+    note: str
+
+
+class Panel(NamedTuple):
+    """One plot with what is said below it."""
+
+    title: str
+    figure: Markup
+    gaps: list[Gap]
+
+
+class Plots(NamedTuple):
+    """The panels of one measure."""
+
+    measure: str
+    code: str
+    panels: list[Panel]
+
+
+def sweep_plots(comparison: Comparison, also: Mapping[str, Comparison]) -> list[Plots]:
+    """Return the panels of every primary measure, the leading one first; empty without a sweep."""
+    lead = lead_measure(comparison)
+    if comparison.frontier is None or lead is None:
+        return []
+    primary = [name for name in comparison.measures if name.partition(",")[0] in PRIMARY]
+    found = []
+    for code in dict.fromkeys([lead, *primary]):
+        panels = [
+            panel
+            for quality in comparison.qualities
+            for panel in _panel(comparison, also, code, quality)
+        ]
+        if panels:
+            name, kernel = measure_name(code).title, code.partition(",")[2]
+            found.append(Plots(f"{name} · {kernel_name(kernel)}", code, panels))
+    return found
+
+
+def _panel(
+    comparison: Comparison, also: Mapping[str, Comparison], measure: str, quality: str
+) -> Iterator[Panel]:
+    sweep = _swept(comparison, measure, quality)
+    if len(sweep) < 2:
+        return
+    gaps = [
+        *_gaps("After", "after", comparison, measure, quality),
+        *(
+            gap
+            for number, (label, other) in enumerate(also.items())
+            for gap in _gaps(label, f"also-{number}", other, measure, quality)
+        ),
+    ]
+    title = quality_name(quality).title
+    points = list(_points(comparison, also, sweep, measure, quality))
+    figure = frontier_plot(
+        sweep,
+        points,
+        quality=title,
+        measure=measure_name(measure).title,
+        summary=_summary(sweep, points),
+    )
+    yield Panel(title, figure, gaps)
+
+
+def _swept(comparison: Comparison, measure: str, quality: str) -> list[Swept]:
+    rows = comparison.frontier.as_json() if comparison.frontier else []
+    found = [
+        (row["temperature"], row["qualities"].get(quality), row["measures"].get(measure))
+        for row in rows
+    ]
+    return [Swept(t, level, value) for t, level, value in found if None not in (level, value)]
+
+
+def _points(
+    comparison: Comparison,
+    also: Mapping[str, Comparison],
+    sweep: list[Swept],
+    measure: str,
+    quality: str,
+) -> Iterator[Point]:
+    diversity = np.array([swept.diversity for swept in sweep])
+    levels = np.array([swept.quality for swept in sweep])
+    own, level = comparison.measures[measure], comparison.qualities[quality]
+    models = [("after", "After", comparison)]
+    models += [(f"also-{n}", _short(label), other) for n, (label, other) in enumerate(also.items())]
+    for kind, label, model in models:
+        if measure in model.measures and quality in model.qualities:
+            at, value = model.qualities[quality].after, model.measures[measure].after
+            reach = float(reachable(diversity, levels, np.array(at)))
+            yield Point(kind, label, at, value, reach)
+        if kind == "after":
+            yield Point("before", "Before", level.before, own.before)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LABEL else label[: LABEL - 1].rstrip() + "…"
+
+
+def _gaps(
+    model: str, kind: str, comparison: Comparison, measure: str, quality: str
+) -> Iterator[Gap]:
+    for standing in comparison.details.get("standings", []):
+        if (standing["measure"], standing["quality"]) == (measure, quality):
+            yield _gap(model, kind, standing)
+
+
+def _gap(model: str, kind: str, standing: dict[str, Any]) -> Gap:
+    style = Style(2 if abs(standing["gap"]) >= 1 else 3)
+    state, word = ABOVE[standing["above"]]
+    known = not math.isnan(standing["gap"])
+    return Gap(
+        model=model,
+        kind=kind,
+        measure=standing["measure"],
+        quality=quality_name(standing["quality"]).title,
+        gap=style.signed(standing["gap"]) if known else "–",
+        interval=style.interval(tuple(standing["ci95"])),
+        state=state,
+        word=word,
+        note=standing["note"].strip().strip("()"),
+    )
+
+
+def _summary(sweep: list[Swept], points: list[Point]) -> str:
+    curve = ", ".join(f"T {p.temperature:g}: {p.quality:.3g} and {p.diversity:.3g}" for p in sweep)
+    models = ", ".join(f"{p.label}: {p.quality:.3g} and {p.diversity:.3g}" for p in points)
+    return tidy(f"Quality and diversity of the base model by temperature: {curve}. Models: {models}.")

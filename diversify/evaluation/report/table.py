@@ -1,0 +1,191 @@
+"""The main table as plain data: groups of rows, one row for each number that was compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from markupsafe import Markup
+
+from diversify.evaluation.compare import PRIMARY, Change, Comparison
+from diversify.evaluation.report.figures import interval_bar
+from diversify.evaluation.report.names import (
+    ANSWERS,
+    NEUTRAL,
+    SIMILARITY,
+    WORDS,
+    Name,
+    kernel_name,
+    measure_name,
+    monitor_name,
+    quality_name,
+    style_of,
+)
+
+SYMBOLS = {"better": "▲", "worse": "▼", "open": "○", "moved": "◆"}
+
+
+class Cell(NamedTuple):
+    """What one comparison says about one number."""
+
+    after: str
+    difference: str
+    interval: str
+    state: str
+    word: str
+
+
+class Row(NamedTuple):
+    """One line of the table; `cells` holds the further comparisons, None where one lacks it."""
+
+    title: str
+    code: str
+    note: str
+    before: str
+    cell: Cell
+    bar: Markup
+    improved: str
+    prompts: int
+    primary: bool
+    cells: list[Cell | None]
+
+
+class Group(NamedTuple):
+    """Rows that belong together; `mark` says which role the kernel plays."""
+
+    title: str
+    mark: str
+    note: str
+    rows: list[Row]
+
+
+def table(comparison: Comparison, also: Mapping[str, Comparison]) -> list[Group]:
+    """Return the groups in the order in which they are read, leaving out empty ones."""
+    kernels = list(dict.fromkeys(name.partition(",")[2] for name in comparison.measures))
+    ranked = sorted(kernels, key=lambda name: (name in (WORDS, ANSWERS), name != _trained(comparison)))
+    groups = [_measures(comparison, also, kernel) for kernel in ranked]
+    groups += [_qualities(comparison, also), _monitors(comparison, also)]
+    return [group for group in groups if group.rows]
+
+
+def _trained(comparison: Comparison) -> str:
+    return str(comparison.details.get("trained_kernel", ""))
+
+
+def _measures(comparison: Comparison, also: Mapping[str, Comparison], kernel: str) -> Group:
+    rows = []
+    for code, change in comparison.measures.items():
+        name, _, of = code.partition(",")
+        if of != kernel:
+            continue
+        others = [other.measures.get(code) for other in also.values()]
+        rows.append(_row(measure_name(code), code, change, others, primary=name in PRIMARY))
+        if name == "mean_distance":
+            inverse = [other and similarity(other) for other in others]
+            rows.append(_row(SIMILARITY, f"1 − {code}", similarity(change), inverse))
+    if kernel == WORDS:
+        return Group("Words", "no kernel", "counted in the texts alone", rows)
+    if kernel == ANSWERS:
+        return Group("Known answers", "no kernel", "where the prompt set lists them", rows)
+    if kernel == _trained(comparison):
+        note = "training may have aimed at it, so it does not decide alone"
+        return Group(kernel_name(kernel), "counts as trained on", note, rows)
+    return Group(kernel_name(kernel), "held out", "not trained on", rows)
+
+
+def similarity(change: Change) -> Change:
+    """Turn the change of a mean distance into that of the mean similarity, 1 - distance."""
+    low, high = change.ci95
+    return change._replace(
+        before=1 - change.before,
+        after=1 - change.after,
+        difference=-change.difference,
+        ci95=(-high, -low),
+        higher_is_better=not change.higher_is_better,
+    )
+
+
+def _qualities(comparison: Comparison, also: Mapping[str, Comparison]) -> Group:
+    rows = []
+    for code, change in comparison.qualities.items():
+        margin = comparison.details.get("margins", {}).get(code)
+        others = [other.qualities.get(code) for other in also.values()]
+        name = quality_name(code)
+        told = "; ".join(part for part in (name.note, _margin_told(margin)) if part)
+        rows.append(_row(name._replace(note=told), code, change, others, margin=_band(margin)))
+    note = "it held where the whole interval lies within the margin, the shaded band"
+    return Group("Quality", "", note, rows)
+
+
+def _margin_told(margin: dict[str, Any] | None) -> str:
+    if margin is None:
+        return "no margin"
+    way = "in either direction" if margin["two_sided"] else "downwards"
+    return f"margin {margin['margin']:g} {way}"
+
+
+def _band(margin: dict[str, Any] | None) -> tuple[float, float] | None:
+    if margin is None:
+        return None
+    return -margin["margin"], margin["margin"] if margin["two_sided"] else math.inf
+
+
+def _monitors(comparison: Comparison, also: Mapping[str, Comparison]) -> Group:
+    rows = [
+        _row(monitor_name(code), code, change, [o.monitors.get(code) for o in also.values()])
+        for code, change in comparison.monitors.items()
+    ]
+    return Group("Monitors", "", "what models do instead of getting more diverse", rows)
+
+
+def _row(
+    name: Name,
+    code: str,
+    change: Change,
+    others: list[Change | None],
+    *,
+    primary: bool = False,
+    margin: tuple[float, float] | None = None,
+) -> Row:
+    style = style_of(change, share=name.share)
+    cell = _cell(name, code, change)
+    return Row(
+        title=name.title,
+        code=code,
+        note=name.note,
+        before=style.number(change.before),
+        cell=cell,
+        bar=interval_bar(change.difference, change.ci95, cell.state, margin),
+        improved="–" if code in NEUTRAL else f"{100 * change.improved:.0f} %",
+        prompts=change.n_prompts,
+        primary=primary,
+        cells=[other and _cell(name, code, other) for other in others],
+    )
+
+
+def _cell(name: Name, code: str, change: Change) -> Cell:
+    style = style_of(change, share=name.share)
+    state, word = judged(code, change)
+    return Cell(
+        after=style.number(change.after),
+        difference=style.signed(change.difference),
+        interval=style.interval(change.ci95),
+        state=state,
+        word=f"{SYMBOLS[state]} {word}",
+    )
+
+
+def judged(code: str, change: Change) -> tuple[str, str]:
+    """Return the state of a change and the word for it: what its interval allows to say.
+
+    `better` and `worse` need an interval on one side of zero; a monitor without a good direction
+    has only `moved`.
+    """
+    if change.ci95 == (0.0, 0.0):
+        return "open", "no change"
+    if change.sign == 0:
+        return "open", "not certain"
+    if code in NEUTRAL:
+        return "moved", NEUTRAL[code][change.difference < 0]
+    return ("better", "better") if change.sign > 0 else ("worse", "worse")

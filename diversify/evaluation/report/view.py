@@ -1,0 +1,90 @@
+"""From a comparison to the plain data that the template writes down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from diversify.evaluation.compare import Comparison
+from diversify.evaluation.report import method
+from diversify.evaluation.report.figures import legend_marker
+from diversify.evaluation.report.names import lead_measure
+from diversify.evaluation.report.prompts import Prompts, prompt_views
+from diversify.evaluation.report.sweep import Plots, sweep_plots
+from diversify.evaluation.report.table import Group, table
+from diversify.evaluation.report.verdict import Badge, badges, deck, headline
+
+
+class Model(NamedTuple):
+    """One compared model: its role in the report, its label and its marker."""
+
+    role: str
+    kind: str
+    label: str
+    marker: Markup
+
+
+class Further(NamedTuple):
+    """The verdict on a further comparison from the same model."""
+
+    label: str
+    headline: str
+    badges: list[Badge]
+
+
+class Page(NamedTuple):
+    """Everything on the page."""
+
+    title: str
+    headline: str
+    deck: str
+    models: list[Model]
+    badges: list[Badge]
+    further: list[Further]
+    groups: list[Group]
+    swept: bool
+    plots: list[Plots]
+    prompts: Prompts | None
+    settings: list[method.Setting]
+    facts: list[method.Fact]
+    notes: tuple[str, ...]
+    commands: list[str]
+
+
+def page(comparison: Comparison, title: str | None, also: Mapping[str, Comparison]) -> Page:
+    """Return the content of the report.
+
+    Raises:
+        ValueError: a further comparison starts from another model.
+    """
+    before, after = comparison.labels
+    for label, other in also.items():
+        if other.labels[0] != before:
+            raise ValueError(
+                f"the comparison {label!r} starts from {other.labels[0]!r}, the report from {before!r}"
+            )
+    lead = lead_measure(comparison)
+    return Page(
+        title=title or f"{before} → {after}",
+        headline=headline(comparison),
+        deck=deck(comparison),
+        models=_models(comparison, also),
+        badges=badges(comparison.verdict),
+        further=[Further(n, headline(c), badges(c.verdict)) for n, c in also.items()],
+        groups=table(comparison, also),
+        swept=comparison.frontier is not None,
+        plots=sweep_plots(comparison, also),
+        prompts=prompt_views(comparison, also, lead) if lead and comparison.samples[0] else None,
+        settings=method.settings(comparison, also),
+        facts=method.facts(comparison),
+        notes=method.NOTES,
+        commands=method.commands(comparison),
+    )
+
+
+def _models(comparison: Comparison, also: Mapping[str, Comparison]) -> list[Model]:
+    found = [("Before", "before", comparison.labels[0]), ("After", "after", comparison.labels[1])]
+    found += [(n, f"also-{i}", c.labels[1]) for i, (n, c) in enumerate(also.items())]
+    return [Model(role, kind, label, legend_marker(kind)) for role, kind, label in found]
