@@ -116,6 +116,7 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
     add("--sweep", nargs="*", default=[], help="reports of the base model at several temperatures")
     add("--trained-kernel", help="kernel that training optimised; the first one if not given")
     add("--margin", action="append", default=[], metavar="QUALITY=VALUE", help="margin of a quality")
+    add("--deciding", nargs="+", help="qualities that the verdict rests on; all if not given")
     add("--resamples", type=int, default=10_000)
     add("--seed", type=int, default=0)
 
@@ -293,6 +294,7 @@ def _comparison(options: argparse.Namespace, after: str) -> Comparison:
         sweep=options.sweep,
         trained_kernel=options.trained_kernel,
         margins=margins,
+        deciding=options.deciding,
         resamples=options.resamples,
         seed=options.seed,
     )

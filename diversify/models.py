@@ -262,7 +262,8 @@ def best_dtype(device: str | None = None) -> torch.dtype:
     device = device or best_device()
     kind = torch.device(best_device() if device == "auto" else device).type
     if kind == "cpu":
-        abilities = torch.cpu.get_capabilities()
+        # Older versions of torch cannot say; float32 is right everywhere.
+        abilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         fast = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
     else:
         fast = kind == "cuda" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
@@ -342,8 +343,10 @@ def prefilled_cache(model: Any, ids: torch.Tensor) -> Any:
     inner = inner_model(model)
     cache = DynamicCache(config=inner.config)
     if ids.shape[1] > 1:
+        takes = inspect.signature(inner.forward).parameters
+        only: dict[str, int] = {"logits_to_keep": 1} if "logits_to_keep" in takes else {}
         with torch.inference_mode():
-            inner(ids[:, :-1], past_key_values=cache, use_cache=True)
+            inner(ids[:, :-1], past_key_values=cache, use_cache=True, **only)
     return cache
 
 

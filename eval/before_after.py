@@ -51,6 +51,7 @@ from diversify.evaluation import (
 from diversify.evaluation.generate import write_atomically
 from diversify.evaluation.report import write_report
 from diversify.kernels import EmbeddingKernel
+from diversify.models import best_device, best_dtype
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -74,6 +75,8 @@ class Study:
     embedder: str = "minilm"
     qualities: str = "likelihood,information,relevance"
     margins: dict[str, float] = field(default_factory=dict)
+    deciding: list[str] | None = None
+    trained_kernel: str | None = None
     over_generate: dict[str, Any] = field(default_factory=dict)
     controls: dict[str, dict[str, Any]] = field(default_factory=dict)
     resamples: int = 10_000
@@ -158,7 +161,11 @@ def main() -> int:
 
 
 def read_study(path: Path, output: str | None) -> Study:
-    """Read a config; `{output}` in any of its strings stands for the output folder."""
+    """Read a config.
+
+    In its strings `{output}` stands for the output folder, `{dtype}` for the number format that
+    suits this machine, `{bf16}` for whether that is bfloat16.
+    """
     if not path.is_file():
         raise ValueError(f"no config file {path}")
     record = yaml.safe_load(path.read_text("utf-8"))
@@ -166,8 +173,12 @@ def read_study(path: Path, output: str | None) -> Study:
     if unknown := sorted(set(record) - known):
         raise ValueError(f"{path}: unknown keys {unknown}; the keys are {sorted(known)}")
     folder = output or record["output"]
-    filled = json.loads(json.dumps(record).replace("{output}", folder))
-    return Study(**(filled | {"output": folder}))
+    dtype = str(best_dtype(best_device())).removeprefix("torch.")
+    places = {"output": folder, "dtype": dtype, "bf16": str(dtype == "bfloat16").lower()}
+    text = json.dumps(record)
+    for name, value in places.items():
+        text = text.replace(f"{{{name}}}", value)
+    return Study(**(json.loads(text) | {"output": folder}))
 
 
 def run(study: Study) -> Comparison:
@@ -199,6 +210,8 @@ def run(study: Study) -> Comparison:
             reports[name],
             sweep=sweep if len(sweep) > 1 else (),
             margins=study.margins,
+            deciding=study.deciding,
+            trained_kernel=study.trained_kernel,
             resamples=study.resamples,
             seed=study.seed,
         )

@@ -196,6 +196,15 @@ class TestAdapters:
             assert torch.equal(logits(loaded.model, loaded.tokenizer), plain)
         assert weights <= {p.data_ptr() for p in loaded.model.parameters()}, "the base was copied"
 
+    def test_the_last_one_put_on_is_the_active_one(
+        self, tiny_model_path: Path, adapter: Path, tmp_path: Path
+    ) -> None:
+        other = save_adapter(tiny_model_path, tmp_path / "other", seed=5)
+        both = attach_adapter(load(tiny_model_path, adapter=adapter), other, label="other")
+        alone = load(tiny_model_path, adapter=other)
+        assert torch.equal(logits(both.model, both.tokenizer), logits(alone.model, alone.tokenizer))
+        assert both.identity == alone.identity
+
     def test_equals_what_peft_makes_of_it(self, tiny_model_path: Path, adapter: Path) -> None:
         loaded = load(tiny_model_path, adapter=adapter)
         base = AutoModelForCausalLM.from_pretrained(tiny_model_path)

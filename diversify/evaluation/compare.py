@@ -91,6 +91,7 @@ def compare(
     sweep: Sequence[Report | str | Path] = (),
     trained_kernel: str | None = None,
     margins: dict[str, float] | None = None,
+    deciding: Sequence[str] | None = None,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Comparison:
@@ -105,9 +106,13 @@ def compare(
         after: the changed model's report, or its folder.
         sweep: reports of the *before* model at several temperatures, the before report included
             or not; without at least two temperatures `beats_temperature` stays None.
-        trained_kernel: name of the kernel that training optimised; it alone cannot make
-            `collapse_fell` true. By default the first kernel of the recipe.
+        trained_kernel: what stands behind the comma in the measures that training optimised
+            (`minilm`, `answers`, …); it alone cannot make `collapse_fell` true. By default the
+            first kernel of the recipe.
         margins: quality name -> how far its mean may move, instead of the scorer's own margin.
+        deciding: the qualities that the verdict rests on; all of them by default. Choose before the
+            run and say why: where answers can be checked exactly, a likelihood per token or a
+            cosine adds little and moves with the answers' length. The others are still reported.
         resamples: bootstrap resamples.
         seed: of the bootstrap.
 
@@ -124,12 +129,18 @@ def compare(
         for section in ("measures", "qualities", "monitors")
     }
     margin = _margins(before, margins)
-    curve, standings = _against_sweep(before, after, sweep, resamples, seed)
+    decides = _deciding(changes["qualities"], deciding)
+    curve, standings = _against_sweep(before, after, sweep, decides, resamples, seed)
     kernels = [kernel["name"] for kernel in before.recipe["kernels"]]
     trained = kernels[0] if trained_kernel is None else trained_kernel
-    if trained not in kernels:
-        raise ValueError(f"trained_kernel {trained!r} is not in the reports; they have {kernels}")
-    verdict = _verdict(changes["measures"], changes["qualities"], margin, standings, trained)
+    known = {name.partition(",")[2] for name in changes["measures"]}
+    if trained not in known:
+        raise ValueError(f"trained_kernel {trained!r} is not in the reports; there are {sorted(known)}")
+    judged = {name: changes["qualities"][name] for name in decides}
+    verdict = _verdict(changes["measures"], judged, margin, standings, trained)
+    if beside := [name for name in changes["qualities"] if name not in decides]:
+        told = "; ".join(_told(name, changes["qualities"][name], margin) for name in beside)
+        verdict["reasons"]["quality_held"] += f" Measured beside it, not deciding: {told}."
     return Comparison(
         labels=(before.label, after.label),
         measures=changes["measures"],
@@ -141,6 +152,7 @@ def compare(
             "before": before.summary["config"],
             "after": after.summary["config"],
             "margins": margin,
+            "deciding": decides,
             "trained_kernel": trained,
             "standings": [standing._asdict() for standing in standings],
             "resamples": resamples,
@@ -269,10 +281,19 @@ def _margins(report: Report, given: dict[str, float] | None) -> dict[str, dict[s
     return found
 
 
+def _deciding(qualities: dict[str, Change], names: Sequence[str] | None) -> list[str]:
+    if names is None:
+        return list(qualities)
+    if unknown := [name for name in names if name not in qualities]:
+        raise ValueError(f"deciding names {unknown}; the measured qualities are {list(qualities)}")
+    return list(names)
+
+
 def _against_sweep(
     before: Report,
     after: Report,
     sweep: Sequence[Report | str | Path],
+    qualities: Sequence[str],
     resamples: int,
     seed: int,
 ) -> tuple[Frontier | None, list[Standing]]:
@@ -284,7 +305,9 @@ def _against_sweep(
     for report in reports:
         _same_recipe(before, report)
     curve = frontier([*reports])
-    return curve, curve.standings(after, measures=PRIMARY, resamples=resamples, seed=seed)
+    return curve, curve.standings(
+        after, measures=PRIMARY, qualities=qualities, resamples=resamples, seed=seed
+    )
 
 
 def _verdict(
@@ -344,7 +367,7 @@ def _quality_held(
     for name, change in qualities.items():
         margin, two_sided = margins[name]["margin"], margins[name]["two_sided"]
         low, high = change.ci95
-        told = f"{name} {change.difference:+.3f} [{low:+.3f}, {high:+.3f}], margin {margin:g}"
+        told = _told(name, change, margins)
         if high < -margin:
             lost.append(told)
         elif low < -margin:
@@ -366,6 +389,12 @@ def _quality_held(
         if names
     ]
     return False, ". ".join(said) + "."
+
+
+def _told(name: str, change: Change, margins: dict[str, dict[str, Any]]) -> str:
+    low, high = change.ci95
+    moved = f"{change.difference:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return f"{name} {moved}, margin {margins[name]['margin']:g}"
 
 
 def _beats_temperature(standings: Sequence[Standing]) -> tuple[bool | None, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from diversify.kernels import EmbeddingKernel, Kernel, NgramKernel
 from diversify.lexical import HIGHER_IS_BETTER as LEXICAL_DIRECTION
 from diversify.lexical import LEXICAL, exact_duplicate_rate
 from diversify.measures import MEASURES
-from diversify.quality import named_answer
+from diversify.quality import Quality, named_answer
 from diversify.rewards.monitors import MONITORS
 
 logger = logging.getLogger(__name__)
@@ -43,19 +43,6 @@ RECIPE_FIELDS = (
     "chat_template_sha",
     "system",
 )
-
-
-class Quality(Protocol):
-    """A scorer with TRL's reward signature; higher is better (`diversify.quality`)."""
-
-    name: str
-    margin: float
-    two_sided: bool
-
-    def __call__(
-        self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any
-    ) -> list[float | None]:
-        """Return one value a completion, None where it cannot be scored."""
 
 
 @dataclass(frozen=True)
@@ -316,7 +303,7 @@ def _recipe(
             {"name": kernel.name, "revision": str(getattr(kernel, "revision", ""))}
             for kernel in kernels
         ],
-        "qualities": sorted(scorer.name for scorer in quality),
+        "qualities": [scorer.identity | {"name": scorer.name} for scorer in quality],
         "max_tokens": settings.get("sampling", {}).get("max_tokens"),
         "chat_template_sha": engine.get("chat_template_sha"),
         "system": engine.get("system"),

@@ -64,6 +64,7 @@ class Frontier:
         report: Report,
         *,
         measures: Sequence[str],
+        qualities: Sequence[str] | None = None,
         resamples: int = 10_000,
         seed: int = 0,
     ) -> list[Standing]:
@@ -72,6 +73,7 @@ class Frontier:
         Args:
             report: the point, made with the recipe of the sweep.
             measures: measure names without their kernel; every kernel of the report is used.
+            qualities: the qualities to match; all by default.
             resamples: bootstrap resamples over prompts.
             seed: of the bootstrap.
 
@@ -86,7 +88,7 @@ class Frontier:
         return [
             self._standing(report, measure, quality, resamples, seed)
             for measure in names
-            for quality in report.samples[0]["qualities"]
+            for quality in (report.samples[0]["qualities"] if qualities is None else qualities)
         ]
 
     def _standing(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -45,6 +45,8 @@ class PairRule:
         pairs: pairs a prompt, at most.
         keep: gated: share of the pool that passes each quality, in (0, 1]; one number, or one for
             each name of a quality.
+        at_least: gated: values that a chosen completion must reach, by name of the quality: for a
+            rule or an answer list, where a share of the pool means little.
         rejected: gated: `"typical"`, `"worst"` or `"mixed"` (see `gated_pairs`).
         max_length_ratio: longer over shorter of a pair, in characters; None allows any.
         min_words: fewest words of a chosen completion.
@@ -60,6 +62,7 @@ class PairRule:
     fraction: float = 0.25
     pairs: int = 1
     keep: float | Mapping[str, float] = 0.6
+    at_least: Mapping[str, float] = field(default_factory=dict)
     rejected: Rejected = "typical"
     max_length_ratio: float | None = None
     min_words: int = 1
@@ -114,6 +117,7 @@ class PairRule:
         passing = np.ones(n, dtype=np.bool_)
         for name, values in qualities.items():
             passing &= best_share(values, keep=self._share(name))
+            passing &= values >= self.at_least.get(name, -np.inf)
         return gated_pairs(
             completions,
             S,
@@ -198,7 +202,8 @@ def merge_pools(
 def build_pairs(
     rows: Iterable[Mapping[str, Any]],
     *,
-    kernel: Kernel,
+    kernel: Kernel | None = None,
+    kernel_of: Callable[[Mapping[str, Any]], Kernel] | None = None,
     quality: Mapping[str, Quality] | Quality | None = None,
     columns: Sequence[str] | None = None,
     **options: Any,
@@ -212,11 +217,13 @@ def build_pairs(
     Args:
         rows: Rows of `generations.jsonl`, of one run or of several one after the other.
         kernel: Texts to similarities. Judge the result with another one.
+        kernel_of: In place of one kernel for all, the columns of a prompt's rows to its kernel
+            (`lambda columns: AnswerKernel(columns["answers"])`).
         quality: One quality, or name -> quality (TRL's reward signature). Several count by their
             mean rank in the pool, and in `"gated"` each is a gate of its own.
         columns: Columns handed to the qualities; None for all that are not about the run.
         **options: The fields of `PairRule`: `method`, `credit`, `fraction`, `pairs`, `keep`,
-            `rejected`, `max_length_ratio`, `min_words`, `deviation`, `keep_truncated`.
+            `at_least`, `rejected`, `max_length_ratio`, `min_words`, `deviation`, `keep_truncated`.
 
     Returns:
         A data set of `prompt`, `chosen`, `rejected` (chat messages) and `weight` (mean 1).
@@ -239,6 +246,8 @@ def build_pairs(
         arXiv 2503.17126 (`deviation`).
     """
     rule = PairRule(**options)
+    if (kernel is None) == (kernel_of is None):
+        raise ValueError("build_pairs takes either kernel or kernel_of")
     qualities = quality if isinstance(quality, Mapping) else {"quality": quality} if quality else {}
     if not qualities and (rule.method == "divpo" or rule.rejected != "typical"):
         raise ValueError(
@@ -253,7 +262,7 @@ def build_pairs(
         for values in asked.values():
             scored = scored[~np.isnan(values[scored])]
         texts = [pool.completions[i] for i in scored]
-        S = kernel(texts)
+        S = (kernel_of(pool.columns) if kernel_of else kernel)(texts)  # type: ignore[misc]
         pairs = rule(texts, S, {name: values[scored] for name, values in asked.items()})
         counts["truncated completions"] += pool.truncated
         counts["unscored completions"] += len(pool.completions) - len(texts)

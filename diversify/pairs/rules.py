@@ -138,6 +138,9 @@ def gated_pairs(
     if not len(S) == len(passing) == len(texts):
         raise ValueError(f"got {len(texts)} completions, S {S.shape} and passing {len(passing)}")
     candidates = np.flatnonzero(passing)
+    if quality is not None:
+        # Of equally different ones the better is picked, not the earlier.
+        candidates = candidates[np.argsort(-np.asarray(quality)[candidates], kind="stable")]
     if len(texts) < 2 or not len(candidates):
         return []
     nearby = S[np.ix_(candidates, candidates)]

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from diversify.engines import Message, Prompt
-from diversify.quality.answers import AnswerList, named_answer
+from diversify.quality.answers import AnswerKernel, AnswerList, named_answer
 from diversify.quality.likelihood import PromptInformation, ReferenceLikelihood
 from diversify.quality.reward_model import RewardModel
 from diversify.quality.rules import FromReward, Relevance, Rule
 
 __all__ = [
+    "AnswerKernel",
     "AnswerList",
     "FromReward",
     "PromptInformation",

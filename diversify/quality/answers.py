@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from diversify.engines import Prompt, text_of
 from diversify.quality.rules import Completion, check_margin, check_pairs
 
-__all__ = ["AnswerList", "named_answer"]
+__all__ = ["AnswerKernel", "AnswerList", "named_answer"]
 
 
 class AnswerList:
@@ -106,6 +109,37 @@ def named_answer(text: str, answers: Sequence[Sequence[str]]) -> int | None:
     ]
     free = [mention for mention in found if not any(other.beats(mention) for other in found)]
     return min(free).answer if free else None
+
+
+class AnswerKernel:
+    """Similarity of texts by the answer they name: 1 where it is the same one, 0 elsewhere.
+
+    A text that names no answer is like none but its own copies: what it says instead is not known.
+    The credit of classes then is exact: `mutual_information_weight` pays 1 / |class|.
+
+    Args:
+        answers: For each answer its aliases, as in `named_answer`.
+
+    Example:
+        >>> kernel = AnswerKernel([["Peru"], ["Chile"]])
+        >>> print(kernel(["Peru!", "It is Peru.", "Chile", "No idea"]))
+        [[1. 1. 0. 0.]
+         [1. 1. 0. 0.]
+         [0. 0. 1. 0.]
+         [0. 0. 0. 1.]]
+    """
+
+    name = "answers"
+
+    def __init__(self, answers: Sequence[Sequence[str]]) -> None:
+        self.answers = answers
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Return S (n, n)."""
+        named = [named_answer(text, self.answers) for text in texts]
+        classes = [text if answer is None else answer for text, answer in zip(texts, named, strict=True)]
+        _, labels = np.unique([repr(label) for label in classes], return_inverse=True)
+        return np.equal.outer(labels, labels).astype(np.float64)
 
 
 class _Mention(NamedTuple):

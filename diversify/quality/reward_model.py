@@ -26,8 +26,8 @@ class RewardModel:
 
     Args:
         model: Hub id or local folder of a model with one label.
-        margin: How far the mean may fall, in the model's own units, which differ from model to
-            model by orders of magnitude.
+        margin: How far the mean may fall, in the model's own units. These differ between models by
+            orders of magnitude, so the default allows no fall at all; say what yours deserves.
         revision: Branch, tag or commit on the hub.
         dtype: Of the weights; see `load_model`.
         device: Where it runs; see `load_model`.
@@ -45,7 +45,7 @@ class RewardModel:
         self,
         model: str | os.PathLike[str],
         *,
-        margin: float,
+        margin: float = 0.0,
         revision: str | None = None,
         dtype: str | torch.dtype = "auto",
         device: str | None = None,

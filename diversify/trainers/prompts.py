@@ -20,7 +20,9 @@ from diversify.evaluation.prompt_sets import (
 __all__ = ["load_set", "prompt_dataset"]
 
 
-def load_set(name: str | None, *, split: str, config: str | None = None) -> PromptSet:
+def load_set(
+    name: str | None, *, split: str, config: str | None = None, limit: int | None = None
+) -> PromptSet:
     """Load prompts to train on.
 
     Args:
@@ -28,6 +30,7 @@ def load_set(name: str | None, *, split: str, config: str | None = None) -> Prom
             Hub with a column `prompt`.
         split: `train` or `test`; a file without splits is taken whole.
         config: configuration of a data set of the Hub.
+        limit: at most so many prompts, at equal steps through the set.
 
     Raises:
         ValueError: There is no name, no such file, no such split, or no column `prompt`.
@@ -40,20 +43,18 @@ def load_set(name: str | None, *, split: str, config: str | None = None) -> Prom
         raise ValueError("dataset_name is not set")
     if name in {*shipped_sets(), *HUB_SETS} or Path(name).is_file():
         prompts = load_prompts(name)
-        return prompts.select(split) if any(row.split for row in prompts) else prompts
+        has_splits = any(row.split for row in prompts)
+        return prompts.select(split if has_splits else None, limit)
     if Path(name).suffix in (".jsonl", ".csv", ".parquet", ".txt"):
         raise ValueError(f"there is no file {name!r}")
     rows = load_dataset(name, config, split=split)
     if "prompt" not in rows.column_names:
         raise ValueError(f"{name} has no column 'prompt'; its columns are {rows.column_names}")
-    return PromptSet(
-        name,
-        tuple(
-            PromptRow(f"{name}-{number}", row.pop("prompt"), split=split, columns=row)
-            for number, row in enumerate(map(dict, rows))
-        ),
-        version=str(rows._fingerprint),
+    found = tuple(
+        PromptRow(f"{name}-{number}", row.pop("prompt"), split=split, columns=row)
+        for number, row in enumerate(map(dict, rows))
     )
+    return PromptSet(name, found, version=str(rows._fingerprint)).select(limit=limit)
 
 
 def prompt_dataset(

@@ -1,14 +1,19 @@
-"""What a frozen model's answers say about each prompt: the threshold of a gate, and its width."""
+"""What the model answers before it is trained, drawn by all processes together.
+
+The answers say about each prompt what a gate has to ask for: `reference_statistics`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate import PartialState
 
-from diversify.engines import Sampling
+from diversify.engines import Engine, Sampling
 from diversify.engines.transformers import TransformersEngine
 from diversify.evaluation.generate import generate, load_run
 from diversify.evaluation.prompt_sets import PromptSet
@@ -16,43 +21,83 @@ from diversify.gates import Quality, ask_qualities
 from diversify.pairs import merge_pools
 from diversify.rewards import reference_gate
 
-__all__ = ["draw_reference", "reference_statistics"]
+__all__ = ["draw_reference", "draw_shares", "reference_statistics"]
+
+
+def draw_shares(
+    engine: Engine,
+    prompts: PromptSet,
+    samples: int,
+    *,
+    sampling: Sampling,
+    output: str | Path,
+    progress: Callable[[str, int, int, float], None] | None = None,
+) -> list[Path]:
+    """Answer the prompts, each process its share, into one run folder a process.
+
+    A single process writes the folder `output`; the second of three writes `<output>-2of3`. Every
+    folder is resumable as long as the number of processes stays the same.
+
+    Args:
+        engine: what answers, on the device of this process.
+        prompts: the prompts, the same on all processes.
+        samples: answers a prompt.
+        sampling: how they are drawn.
+        output: path of the folder, or what the folders' names begin with.
+        progress: see `generate`.
+
+    Returns:
+        The folders of all processes. Those of the others are finished when every process has been
+        here: `PartialState().wait_for_everyone()`.
+
+    Raises:
+        ValueError: A folder holds a run with other settings.
+    """
+    state, output = PartialState(), Path(output)
+    parts = min(state.num_processes, len(prompts))
+    folders = [
+        output if parts == 1 else output.with_name(f"{output.name}-{part + 1}of{parts}")
+        for part in range(parts)
+    ]
+    if state.process_index < parts:
+        share = replace(prompts, rows=prompts.rows[state.process_index :: parts])
+        folder = folders[state.process_index]
+        generate(engine, share, samples, sampling=sampling, output=folder, progress=progress)
+    return folders
 
 
 def draw_reference(
-    model: str, prompts: PromptSet, samples: int, training: Any, folder: str | Path
+    model: str, prompts: PromptSet, samples: int, training: Any, split: str
 ) -> list[dict[str, Any]]:
     """Let the model answer before it is trained, as the trainer will sample from it.
-
-    The first process draws and the others wait; a run that was interrupted is continued, and a
-    finished one is only read.
 
     Args:
         model: what `load_model` takes.
         prompts: the prompts.
         samples: answers a prompt.
-        training: TRL's GRPO config: sampling options, and who the first process is.
-        folder: run folder, which all processes can read.
+        training: TRL's GRPO config, for its sampling options, its device and its `output_dir`,
+            which all processes must be able to read.
+        split: name of the split; the answers lie in `<output_dir>/reference/<split>`.
 
     Returns:
-        Generation rows.
+        Generation rows of all processes.
 
     Raises:
-        ValueError: The folder holds a run with other settings.
+        ValueError: A folder holds a run with other settings.
     """
-    with training.main_process_first(local=False, desc="reference answers"):
-        if training.process_index == 0:
-            sampling = Sampling(
-                temperature=training.temperature,
-                top_p=training.top_p,
-                top_k=max(training.top_k or 0, 0),
-                min_p=training.min_p,
-                max_tokens=training.max_completion_length,
-                seed=training.seed,
-            )
-            engine = TransformersEngine(model, device=str(training.device))
-            generate(engine, prompts, samples, sampling=sampling, output=folder)
-    return load_run(folder).rows
+    sampling = Sampling(
+        temperature=training.temperature,
+        top_p=training.top_p,
+        top_k=max(training.top_k or 0, 0),
+        min_p=training.min_p,
+        max_tokens=training.max_completion_length,
+        seed=training.seed,
+    )
+    engine = TransformersEngine(model, device=str(training.device))
+    output = Path(training.output_dir) / "reference" / split
+    folders = draw_shares(engine, prompts, samples, sampling=sampling, output=output)
+    PartialState().wait_for_everyone()
+    return [row for folder in folders for row in load_run(folder).rows]
 
 
 def reference_statistics(

@@ -9,9 +9,10 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import torch
 from accelerate import PartialState
@@ -19,17 +20,19 @@ from transformers import TrainingArguments
 from transformers.utils.import_utils import is_torch_bf16_gpu_available
 from trl.scripts.utils import TrlParser
 
+from diversify.evaluation.generate import write_atomically
 from diversify.models import EMBEDDED_MODEL, embedded_model_path
 from diversify.trainers.card import RECORD, write_card
 
 __all__ = [
     "check_world",
-    "finish",
+    "finished_before",
     "host_defaults",
     "make_parser",
     "model_source",
     "parse",
     "resume_point",
+    "train_and_save",
 ]
 
 logger = logging.getLogger(__name__)
@@ -69,7 +72,8 @@ def parse(*types: Any, argv: Sequence[str] | None = None) -> tuple[Any, ...]:
     """Read `--config file.yaml` and the command line into dataclasses, and check the world.
 
     Args:
-        *types: Dataclasses, TRL's and one of the recipe.
+        *types: Dataclasses, TRL's and, last, that of the recipe. In the last one a single value
+            in a file will do for a list.
         argv: Arguments; those of the process by default.
 
     Returns:
@@ -84,6 +88,13 @@ def parse(*types: Any, argv: Sequence[str] | None = None) -> tuple[Any, ...]:
     if joined := [argument for argument in argv if argument.startswith("--config=")]:
         raise ValueError(f"write '--config FILE' with a space, got {joined[0]!r}")
     parsed: tuple[Any, ...] = make_parser(*types).parse_args_and_config(argv)
+    for option in fields(parsed[-1]):
+        # What comes from a file has not been through argparse.
+        value = getattr(parsed[-1], option.name)
+        if get_origin(option.type) is list and value is not None:
+            (kind,) = get_args(option.type)
+            values = value if isinstance(value, list) else [value]
+            setattr(parsed[-1], option.name, [kind(each) for each in values])
     check_world()
     return parsed
 
@@ -162,31 +173,60 @@ def resume_point(args: TrainingArguments) -> str | None:
     return str(checkpoint)
 
 
-def finish(trainer: Any, model: Any, **record: Any) -> dict[str, Any]:
-    """Save model, tokenizer, record and card, push if wanted, and take leave of the others.
+def finished_before(args: TrainingArguments) -> dict[str, Any] | None:
+    """Return the record of a run that is over, where `resume_from_checkpoint: auto` asks for it.
 
-    Args:
-        trainer: A trained TRL trainer. All processes must call this.
-        model: TRL's `ModelConfig`.
-        **record: What was done: `recipe`, `method`, `dataset`, `options`, …; JSON-serialisable.
+    The trainer would train one step more than `max_steps`, and load the model for that.
 
     Returns:
-        The record with model, settings, steps and versions; it is also in
+        The record, or None where there is something left to train.
+    """
+    file = Path(str(args.output_dir)) / RECORD
+    if str(args.resume_from_checkpoint).lower() != "auto" or not file.is_file():
+        return None
+    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    if args.max_steps > 0:
+        return record if record["steps"] >= args.max_steps else None
+    trained: float = record["training"]["num_train_epochs"]
+    return (
+        record
+        if record["training"]["max_steps"] <= 0 and trained >= args.num_train_epochs
+        else None
+    )
+
+
+def train_and_save(trainer: Any, model: Any, **record: Any) -> dict[str, Any]:
+    """Train, from a checkpoint where one is wanted; save model, tokenizer, record and card; push.
+
+    Args:
+        trainer: A TRL trainer. All processes must call this, and part ways at its end.
+        model: TRL's `ModelConfig`.
+        **record: What is done: `recipe`, `method`, `dataset`, `options`; JSON-serialisable.
+
+    Returns:
+        The record with model, settings, metrics and versions; it is also in
         `<output_dir>/training.json`.
+
+    Raises:
+        ValueError: See `resume_point`.
     """
     output = Path(trainer.args.output_dir)
+    checkpoint = resume_point(trainer.args)
+    result = trainer.train(resume_from_checkpoint=checkpoint)
     record |= {
         "model": model.model_name_or_path,
         "training": _settings(TRAINING, trainer.args)
         | (_settings(LORA, model) if model.use_peft else {}),
+        "resumed_from": checkpoint,
         "steps": trainer.state.global_step,
+        "metrics": result.metrics,
         "processes": trainer.accelerator.num_processes,
         "output_dir": str(output),
         "versions": _versions(),
     }
     trainer.save_model(str(output))
     if trainer.is_world_process_zero():
-        (output / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_atomically(output / RECORD, json.dumps(record, indent=2) + "\n")
         write_card(output)
     if trainer.args.push_to_hub:
         # TRL would write its own card over ours before the upload.

@@ -43,6 +43,7 @@ class LengthQuality:
     name: str = "words"
     margin: float = 0.5
     two_sided: bool = False
+    identity: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, prompts, completions, **columns):
         return [float(len(text.split())) if text else None for text in completions]

@@ -153,3 +153,19 @@ def test_a_frontier_needs_two_temperatures(make_report):
         frontier([cold])
     with pytest.raises(ValueError, match="two reports"):
         frontier([cold, cold])
+
+
+def test_only_deciding_qualities_decide_and_the_others_are_still_told(plant):
+    """likelihood falls by 1 (margin .1), wit holds: deciding on wit alone, quality is held."""
+    before = plant(noisy(0.4, 0), noisy(-2, 1), 0.6, "base")
+    after = plant(noisy(0.6, 2), noisy(-3, 3), 0.6, "tuned")
+    for report in (before, after):
+        report.summary["config"]["qualities"]["wit"] = {"margin": 0.1, "two_sided": False}
+        for sample in report.samples:
+            sample["qualities"]["wit"] = 0.5
+    assert compare(before, after, resamples=300).verdict["quality_held"] is False
+    verdict = compare(before, after, deciding=["wit"], resamples=300).verdict
+    assert verdict["quality_held"] is True
+    assert "likelihood -1.0" in verdict["reasons"]["quality_held"]
+    with pytest.raises(ValueError, match="deciding names"):
+        compare(before, after, deciding=["charm"])

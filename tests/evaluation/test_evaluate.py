@@ -53,7 +53,7 @@ def test_answer_lists_give_the_number_of_distinct_valid_answers(tmp_path):
 
 def test_a_scorer_that_loses_values_is_caught(make_report):
     class Short:
-        name, margin, two_sided = "short", 0.1, False
+        name, margin, two_sided, identity = "short", 0.1, False, {}
 
         def __call__(self, prompts, completions, **columns):
             return [1.0]

@@ -36,7 +36,7 @@ def write_report(
         The path.
 
     Raises:
-        ValueError: a further comparison starts from another model.
+        ValueError: a further comparison starts from another model, or there are more than four.
     """
     path = Path(path)
     told = render(comparison, title=title, also=also)
@@ -60,7 +60,9 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(page=page(comparison, title, also or {}))
+    return environment.get_template("report.html.j2").render(
+        page=page(comparison, title, also or {})
+    )
 
 
 def _spelt_out(value: Any) -> Any:

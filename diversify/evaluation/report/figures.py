@@ -9,19 +9,24 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from diversify.evaluation.report.svg import Box, Label, exact, tag, ticks
+from diversify.evaluation.report.svg import Axis, exact, tag
 from diversify.measures import mean_distance
 
 # One shape for each further comparison, drawn around (0, 0); colour is never the only difference.
-SHAPES = ("M0-6 6 0 0 6-6 0z", "M0-6 5.5 4.5-5.5 4.5z", "M-5-5H5V5H-5z", "M-6-2h4v-4h4v4h4v4h-4v4h-4v-4h-4z")
+SHAPES = (
+    "M0-6 6 0 0 6-6 0z",
+    "M0-6 5.5 4.5-5.5 4.5z",
+    "M-5-5H5V5H-5z",
+    "M-6-2h4v-4h4v4h4v4h-4v4h-4v-4h-4z",
+)
 LEVELS = 10
 
 
-def marker(kind: str, *, size: float = 6.0) -> Markup:
-    """Draw the sign of a model around (0, 0): `before`, `after`, or `also-0`, `also-1`, …"""
+def marker(kind: str) -> Markup:
+    """Draw the sign of a model around (0, 0): `before`, `after`, or `also-` and a number."""
     if kind in ("before", "after"):
-        return tag("circle", r=size, class_=f"mark {kind}")
-    shape = SHAPES[int(kind.removeprefix("also-")) % len(SHAPES)]
+        return tag("circle", r=6, class_=f"mark {kind}")
+    shape = SHAPES[int(kind.removeprefix("also-"))]
     return tag("path", d=shape, class_=f"mark {kind}")
 
 
@@ -55,7 +60,14 @@ def interval_bar(
     if margin is not None:
         left, right = (50 + 50 * max(-1.0, min(1.0, value / reach)) for value in margin)
         parts.append(
-            tag("rect", x=f"{left:.1f}%", width=f"{right - left:.1f}%", y=2, height=16, class_="band")
+            tag(
+                "rect",
+                x=f"{left:.1f}%",
+                width=f"{right - left:.1f}%",
+                y=2,
+                height=16,
+                class_="band",
+            )
         )
     parts.append(tag("line", x1="50%", x2="50%", y1=0, y2=20, class_="zero"))
     if math.isfinite(low) and math.isfinite(high):
@@ -82,18 +94,26 @@ def dumbbell(values: Sequence[tuple[str, float]], axis: Axis, title: str) -> Mar
     """
     where = {kind: f"{100 * axis.share(value):.2f}%" for kind, value in values}
     grid = [
-        tag("line", x1=at, x2=at, y1=0, y2=24, class_="grid")
+        tag("line", x1=at, x2=at, y1=0, y2=26, class_="grid")
         for at in (f"{100 * axis.share(tick):.2f}%" for tick in axis.ticks)
     ]
     bar = [
-        tag("line", x1=where["before"], x2=where["after"], y1=12, y2=12, class_="reach")
+        tag("line", x1=where["before"], x2=where["after"], y1=13, y2=13, class_="reach")
         for _ in range("before" in where and "after" in where)
     ]
     # A nested <svg> moves a marker to a percentage, which a transform cannot.
-    marks = [tag("svg", marker(kind), x=at, y=12, overflow="visible") for kind, at in where.items()]
+    marks = [tag("svg", marker(kind), x=at, y=13, overflow="visible") for kind, at in where.items()]
     told = {f"data_{kind}": exact(value) for kind, value in values}
     return tag(
-        "svg", tag("title", title), *grid, *bar, *marks[2:], *marks[:2], class_="dumbbell", role="img", **told
+        "svg",
+        tag("title", title),
+        *grid,
+        *bar,
+        *marks[2:],
+        *marks[:2],
+        class_="dumbbell",
+        role="img",
+        **told,
     )
 
 
@@ -103,7 +123,7 @@ def dumbbell_axis(axis: Axis) -> Markup:
         tag("text", axis.told(tick), x=f"{100 * axis.share(tick):.2f}%", y=13, text_anchor="middle")
         for tick in axis.ticks
     ]
-    return tag("svg", *told, class_="dumbbell axis", aria_hidden="true")
+    return tag("svg", *told, class_="dumbbell numbers-of", aria_hidden="true")
 
 
 def heat_map(similarity: NDArray[np.float64], order: Sequence[int], name: str) -> Markup:

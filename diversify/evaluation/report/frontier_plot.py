@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from diversify.evaluation.report.figures import marker
-from diversify.evaluation.report.svg import Axis, Box, Label, axis_of, exact, place, tag
+from diversify.evaluation.report.svg import (
+    Axis,
+    Box,
+    Label,
+    along,
+    around,
+    axis_of,
+    exact,
+    leader,
+    place,
+    tag,
+)
 
 WIDTH, HEIGHT = 400.0, 330.0
 FRAME = Box(52, 12, WIDTH - 12, HEIGHT - 48)
@@ -50,7 +63,7 @@ def frontier_plot(
         summary: what a screen reader says about the plot.
     """
     reaches = [point.reach for point in points if point.reach is not None]
-    both = [*sweep, *points]
+    both: list[Swept | Point] = [*sweep, *points]
     x = axis_of([p.quality for p in both], padding=0.1, count=4)
     y = axis_of([*(p.diversity for p in both), *reaches], padding=0.1)
 
@@ -70,8 +83,8 @@ def frontier_plot(
         tag("path", d="M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in curve), class_="curve"),
         *_gaps(points, at),
         *_dots(sweep, curve),
+        *_labels(sweep, points, curve, spots, at),
         *_marks(points, spots),
-        *_labels(sweep, points, curve, spots),
         viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}",
         class_="frontier",
         role="img",
@@ -139,7 +152,7 @@ def _marks(points: Sequence[Point], spots: Spots) -> list[Markup]:
     return [
         tag(
             "g",
-            marker(point.kind, size=6.5),
+            marker(point.kind),
             transform=f"translate({x:.1f} {y:.1f})",
             class_="point",
             data_kind=point.kind,
@@ -151,34 +164,36 @@ def _marks(points: Sequence[Point], spots: Spots) -> list[Markup]:
 
 
 def _labels(
-    sweep: Sequence[Swept], points: Sequence[Point], curve: Spots, spots: Spots
+    sweep: Sequence[Swept], points: Sequence[Point], curve: Spots, spots: Spots, at: Place
 ) -> list[Markup]:
     labels = [
-        *(Label(p.label, *spot, f"label {p.kind}") for p, spot in zip(points, spots, strict=True)),
-        *(Label(f"T {p.temperature:g}", *spot, "label") for p, spot in zip(sweep, curve, strict=True)),
+        Label(p.label, *spot, f"label {p.kind}") for p, spot in zip(points, spots, strict=True)
     ]
-    obstacles = [Box(x - 7, y - 7, x + 7, y + 7) for x, y in spots]
-    obstacles += [Box(x - 4, y - 4, x + 4, y + 4) for x, y in _along(curve)]
+    for swept, spot in zip(sweep, curve, strict=True):
+        told = f"T {swept.temperature:g}"
+        # A model that is itself a point of the sweep carries both names.
+        twins = [i for i, other in enumerate(spots) if math.dist(spot, other) < 1]
+        if twins:
+            labels[twins[0]] = labels[twins[0]]._replace(text=f"{labels[twins[0]].text}, {told}")
+        else:
+            labels.append(Label(told, *spot, "label"))
+    obstacles = [around(spot, 7) for spot in spots]
+    obstacles += [around(spot, 4) for spot in along(curve)]
+    for point, spot in zip(points, spots, strict=True):
+        if point.reach is not None:
+            obstacles += [around(s, 3) for s in along([spot, at(point.quality, point.reach)])]
     boxes = place(labels, obstacles, FRAME)
+    return [mark for label, box in zip(labels, boxes, strict=True) for mark in _label(label, box)]
+
+
+def _label(label: Label, box: Box) -> list[Markup]:
+    """Draw a label, with a thin line to its point where it stands apart from it."""
+    x, y = (box.left + box.right) / 2, box.bottom - 3.5
+    lines = [
+        tag("line", x1=x0, y1=y0, x2=x1, y2=y1, class_="leader")
+        for (x0, y0), (x1, y1) in pairwise(leader(label, box))
+    ]
     return [
-        tag(
-            "text",
-            label.text,
-            x=(box.left + box.right) / 2,
-            y=box.bottom - 3.5,
-            text_anchor="middle",
-            class_=label.class_,
-        )
-        for label, box in zip(labels, boxes, strict=True)
+        *lines,
+        tag("text", label.text, x=x, y=y, text_anchor="middle", class_=label.class_),
     ]
-
-
-def _along(curve: Spots) -> list[tuple[float, float]]:
-    """Return points along the curve, so that labels keep off its lines too."""
-    steps = [number / 10 for number in range(10)]
-    inner = [
-        (x0 + step * (x1 - x0), y0 + step * (y1 - y0))
-        for (x0, y0), (x1, y1) in zip(curve[:-1], curve[1:], strict=True)
-        for step in steps
-    ]
-    return [*inner, curve[-1]]

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from diversify.evaluation.compare import Comparison
+from diversify.evaluation.report.names import NONE
 
 NOTES = (
     "The unit is the prompt. The answers to one prompt are not independent evidence, so every "
     "interval is a bootstrap over prompts of the paired differences.",
     "The kernel that counts as trained on does not decide alone: every primary measure must rise "
     "under the held-out kernels too.",
-    "Quality held only where the whole interval lies within the margin that was set beforehand. "
+    "Quality held only where the whole interval lies within the margin that was set for it. "
     "An interval that merely includes zero is no proof.",
     "Temperature is the baseline to beat: a gain that the base model reaches by being sampled "
     "hotter, at the same quality, is not a gain.",
@@ -44,7 +45,7 @@ def settings(comparison: Comparison, also: Mapping[str, Comparison]) -> list[Set
     names = dict.fromkeys(name for found in asked for name in found)
     rows = []
     for name in names:
-        values = [found.get(name, "–") for found in asked]
+        values = [found.get(name, NONE) for found in asked]
         rows.append(Setting(name, values, differs=len(set(values)) > 1))
     return rows
 
@@ -87,7 +88,9 @@ def facts(comparison: Comparison) -> list[Fact]:
         "Versions": [f"{name} {number}" for name, number in details.get("versions", {}).items()],
         "Code": details.get("git_hash"),
     }
-    return [Fact(name, _told(value)) for name, value in found.items() if value not in (None, "", [])]
+    return [
+        Fact(name, _told(value)) for name, value in found.items() if value not in (None, "", [])
+    ]
 
 
 def _prompt_set(prompts: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from diversify.evaluation.compare import PRIMARY, Change, Comparison
 
+NONE, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 WORDS, ANSWERS = "words", "answers"
 """What stands in a kernel's place in the names of measures that need no kernel."""
 
@@ -29,7 +30,9 @@ MEASURE_NAMES = {
     "distinct_1": Name("Different words", "share of all words (distinct-1)"),
     "distinct_2": Name("Different word pairs", "share of all word pairs (distinct-2)"),
     "self_bleu": Name("Self-BLEU", "overlap of each answer with the others; lower is more diverse"),
-    "compression_ratio": Name("Compression ratio", "how well the answers zip; lower is more diverse"),
+    "compression_ratio": Name(
+        "Compression ratio", "how well the answers zip; lower is more diverse"
+    ),
 }
 SIMILARITY = Name("Mean pairwise similarity", "the same as mean distance, told as likeness")
 
@@ -87,7 +90,7 @@ def lead_measure(comparison: Comparison) -> str | None:
     """Return the measure that the figures show: the first primary one, else the first, if any."""
     names = list(comparison.measures)
     primary = [name for name in names if name.partition(",")[0] in PRIMARY]
-    return (primary or names or [None])[0]
+    return next(iter(primary or names), None)
 
 
 class Style(NamedTuple):
@@ -96,43 +99,51 @@ class Style(NamedTuple):
     decimals: int
     share: bool = False
 
+    @property
+    def factor(self) -> int:
+        """What a value is multiplied by: 100 for per cent."""
+        return 100 if self.share else 1
+
     def number(self, value: float | None) -> str:
         """Write a value, or a dash where there is none."""
         if value is None or math.isnan(value):
-            return "–"
-        told = f"{value * 100:.1f} %" if self.share else f"{value:.{self.decimals}f}"
-        return tidy(told)
+            return NONE
+        return tidy(f"{value * self.factor:.{self.decimals}f}{' %' if self.share else ''}")
 
     def signed(self, value: float | None) -> str:
         """Write a difference with its sign."""
         if value is None or math.isnan(value):
-            return "–"
-        return tidy(f"{value * 100:+.1f} points" if self.share else f"{value:+.{self.decimals}f}")
+            return NONE
+        told = f"{value * self.factor:+.{self.decimals}f}"
+        return tidy(f"{told} points" if self.share else told)
 
     def interval(self, bounds: tuple[float | None, float | None]) -> str:
         """Write an interval, or that there is none."""
         low, high = bounds
         if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
             return "no interval"
-        factor, decimals = (100, 1) if self.share else (1, self.decimals)
-        return tidy(f"[{low * factor:+.{decimals}f}") + tidy(f", {high * factor:+.{decimals}f}]")
+        ends = (tidy(f"{value * self.factor:+.{self.decimals}f}") for value in (low, high))
+        return "[{}, {}]".format(*ends)
 
 
 def style_of(change: Change, *, share: bool = False) -> Style:
     """Return the style of a row: fewer decimals for larger numbers, enough for its difference."""
     size = max(abs(change.before), abs(change.after))
-    decimals = 1 if size >= 10 else 2 if size >= 1 else 3
-    if change.difference and abs(change.difference) < 0.5 * 10.0**-decimals:
-        decimals += 1
-    return Style(decimals, share)
+    decimals = 1 if share or size >= 10 else 2 if size >= 1 else 3
+    style = Style(decimals, share)
+    # A difference that rounds to nothing gets one digit more.
+    vanishes = change.difference and not any(
+        c in "123456789" for c in style.signed(change.difference)
+    )
+    return style._replace(decimals=decimals + 1) if vanishes else style
 
 
 def tidy(told: str) -> str:
     """Use a real minus sign, and none before a zero.
 
-    >>> tidy("-0.25"), tidy("-0.00"), tidy("+0.0")
-    ('−0.25', '0.00', '0.0')
+    >>> tidy("-0.25") == f"{MINUS}0.25", tidy("-0.00"), tidy("+0.0")
+    (True, '0.00', '0.0')
     """
     if not any(digit in told for digit in "123456789"):
         told = told.replace("-", "").replace("+", "")
-    return told.replace("-", "\N{MINUS SIGN}")
+    return told.replace("-", MINUS)

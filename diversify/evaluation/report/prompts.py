@@ -14,8 +14,10 @@ from diversify.engines import text_of
 from diversify.evaluation.compare import Comparison
 from diversify.evaluation.report.figures import dumbbell, dumbbell_axis, heat_map
 from diversify.evaluation.report.names import (
+    NONE,
     Name,
     Style,
+    kernel_name,
     measure_name,
     monitor_name,
     quality_name,
@@ -35,7 +37,7 @@ class Answer(NamedTuple):
     copies: int
     text: str
     long: bool
-    words: int
+    size: str
     qualities: str
 
 
@@ -82,13 +84,12 @@ class Prompts(NamedTuple):
     """All prompts, greatest gain first, and the axis above their dumbbells."""
 
     measure: Name
+    kernel: str
     axis: Markup | None
     views: list[PromptView]
 
 
-def prompt_views(
-    comparison: Comparison, also: Mapping[str, Comparison], measure: str
-) -> Prompts:
+def prompt_views(comparison: Comparison, also: Mapping[str, Comparison], measure: str) -> Prompts:
     """Return the prompts sorted by how much `measure` changed, unscored ones last."""
     columns = _columns(comparison, also)
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
@@ -106,7 +107,13 @@ def prompt_views(
         told = {kind: v for kind, s in row.items() if (v := _value(s, measure)) is not None}
         figure = dumbbell(list(told.items()), axis, _told(told, labels, row)) if axis else None
         views.append(_view(f"prompt-{number}", row, labels, measure, figure))
-    return Prompts(measure_name(measure), dumbbell_axis(axis) if axis else None, views)
+    kernel = measure.partition(",")[2]
+    return Prompts(
+        measure_name(measure),
+        kernel_name(kernel) if kernel else "",
+        dumbbell_axis(axis) if axis else None,
+        views,
+    )
 
 
 def _columns(
@@ -185,14 +192,21 @@ def _side(kind: str, label: str, sample: Sample, measure: str) -> Side:
 
 
 def alike_order(similarity: np.ndarray[Any, np.dtype[np.float64]]) -> list[int]:
-    """Return the rows so that alike ones are neighbours: leaves of average linkage on 1 - S."""
+    """Return the rows so that alike ones are neighbours: leaves of average linkage on 1 - S.
+
+    >>> alike_order(np.array([[1, 0.1, 0.9], [0.1, 1, 0.2], [0.9, 0.2, 1]]))
+    [0, 2, 1]
+    """
     count = len(similarity)
     if count < 3:
         return list(range(count))
     distance = np.clip(1 - (similarity + similarity.T) / 2, 0, None)
     np.fill_diagonal(distance, 0)
+    # Among equals, those that were drawn one after the other.
+    distance += 1e-9 * np.abs(np.subtract.outer(np.arange(count), np.arange(count)))
     tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=count <= 64)
-    return [int(leaf) for leaf in leaves_list(tree)]
+    order = [int(leaf) for leaf in leaves_list(tree)]
+    return order if order[0] <= order[-1] else order[::-1]
 
 
 def _answers(
@@ -207,23 +221,29 @@ def _answers(
             copies=len(found),
             text=text if text.strip() else "",
             long=len(text) > LONG_TEXT or text.count("\n") > LONG_LINES,
-            words=len(text.split()),
+            size=_size(text),
             qualities=" · ".join(_qualities(found[0], qualities)),
         )
         for text, found in copies.items()
     ]
 
 
+def _size(text: str) -> str:
+    """Say how long a text is; words mean little in a script without spaces."""
+    words = len(text.split())
+    return f"{words:,} words" if words > 20 else f"{len(text):,} characters"
+
+
 def _qualities(index: int, qualities: Mapping[str, Sequence[float | None]]) -> Iterator[str]:
     for name, values in qualities.items():
-        yield f"{quality_name(name).title} {Style(2).number(values[index])}"
+        yield f"{name} {Style(2).number(values[index])}"
 
 
 def runs(numbers: Sequence[int]) -> str:
     """Write sorted numbers with runs shortened.
 
-    >>> runs([1, 3, 4, 5, 9])
-    '1, 3–5, 9'
+    >>> runs([1, 3, 4, 5, 9]).replace(NONE, "-")
+    '1, 3-5, 9'
     """
     found: list[list[int]] = []
     for number in numbers:
@@ -231,7 +251,7 @@ def runs(numbers: Sequence[int]) -> str:
             found[-1].append(number)
         else:
             found.append([number])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in found)
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}{NONE}{run[-1]}" for run in found)
 
 
 def _numbers(samples: Sequence[Sample | None]) -> Iterator[Number]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
 from diversify.evaluation.report.visible import visible
 
-# Mean width of a character and height of a line at the figures' 12 px sans serif.
-LETTER, LINE = 6.6, 14.0
+# Width of a wide character and height of a line at the figures' bold 12 px sans serif.
+LETTER, LINE = 7.6, 14.0
+# A label further from its point than this gets a line to it.
+NEAR = 22.0
 
 
 def tag(name: str, *children: str, **attributes: object) -> Markup:
@@ -114,35 +117,56 @@ class Label(NamedTuple):
     class_: str
 
 
-def width_of(text: str) -> float:
-    """Estimate how wide a label is drawn."""
-    return LETTER * len(text)
-
-
 def place(labels: Sequence[Label], obstacles: Sequence[Box], frame: Box) -> list[Box]:
     """Return a box for each label beside its point, clear of the others, obstacles and the frame.
 
     Labels are placed one after the other, so the important ones come first. Each takes the best of
-    24 places around its point: least covered first, then nearest.
+    the places around its point: least covered first, then nearest.
     """
     placed: list[Box] = []
+    taken = [*obstacles]
     for label in labels:
-        taken = [*obstacles, *placed]
-        candidates = _places(label)
+        candidates = _places(label, frame)
         costs = [
-            sum(box.overlap(other) for other in taken) + 10 * box.outside(frame) + rank
+            sum(box.overlap(other) for other in taken) + 10 * box.outside(frame) + 0.3 * rank
             for rank, box in enumerate(candidates)
         ]
-        placed.append(candidates[costs.index(min(costs))])
+        best = candidates[costs.index(min(costs))]
+        placed.append(best)
+        taken += [best, *(around(spot, 2) for spot in along(leader(label, best)))]
     return placed
 
 
-def _places(label: Label) -> list[Box]:
-    width, found = width_of(label.text), []
-    for away in (9.0, 18.0, 30.0):
-        for dx, dy in ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (-1, -1), (1, 1), (-1, 1)):
-            near = away * (0.7 if dx and dy else 1.0)
-            x = label.x + dx * (near + width / 2)
-            y = label.y + dy * (near + LINE / 2)
-            found.append(Box(x - width / 2, y - LINE / 2, x + width / 2, y + LINE / 2))
+def leader(label: Label, box: Box) -> list[tuple[float, float]]:
+    """Return the ends of the line from a point to its label, none where the label is near."""
+    point = (label.x, label.y)
+    end = (max(box.left, min(label.x, box.right)), max(box.top, min(label.y, box.bottom)))
+    return [point, end] if math.dist(point, end) > NEAR else []
+
+
+def along(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return points along a line, so that labels can keep off it."""
+    steps = [number / 12 for number in range(13)]
+    return [
+        (x0 + step * (x1 - x0), y0 + step * (y1 - y0))
+        for (x0, y0), (x1, y1) in pairwise(line)
+        for step in steps
+    ]
+
+
+def around(spot: tuple[float, float], half: float) -> Box:
+    """Return the square around a point."""
+    return Box(spot[0] - half, spot[1] - half, spot[0] + half, spot[1] + half)
+
+
+def _places(label: Label, frame: Box) -> list[Box]:
+    half = LETTER * len(label.text) / 2
+    found = []
+    for away in (9.0, 16.0, 26.0, 40.0, 56.0):
+        for number in range(12):
+            angle = number * math.pi / 6
+            x = label.x + math.cos(angle) * (away + half)
+            x = max(frame.left + half, min(x, frame.right - half))
+            y = label.y - math.sin(angle) * (away + LINE / 2)
+            found.append(Box(x - half, y - LINE / 2, x + half, y + LINE / 2))
     return found

@@ -13,6 +13,7 @@ from diversify.evaluation.compare import PRIMARY, Comparison
 from diversify.evaluation.frontier import reachable
 from diversify.evaluation.report.frontier_plot import Point, Swept, frontier_plot
 from diversify.evaluation.report.names import (
+    NONE,
     Style,
     kernel_name,
     lead_measure,
@@ -156,7 +157,7 @@ def _gap(model: str, kind: str, standing: dict[str, Any]) -> Gap:
         kind=kind,
         measure=standing["measure"],
         quality=quality_name(standing["quality"]).title,
-        gap=style.signed(standing["gap"]) if known else "–",
+        gap=style.signed(standing["gap"]) if known else NONE,
         interval=style.interval(tuple(standing["ci95"])),
         state=state,
         word=word,
@@ -167,4 +168,6 @@ def _gap(model: str, kind: str, standing: dict[str, Any]) -> Gap:
 def _summary(sweep: list[Swept], points: list[Point]) -> str:
     curve = ", ".join(f"T {p.temperature:g}: {p.quality:.3g} and {p.diversity:.3g}" for p in sweep)
     models = ", ".join(f"{p.label}: {p.quality:.3g} and {p.diversity:.3g}" for p in points)
-    return tidy(f"Quality and diversity of the base model by temperature: {curve}. Models: {models}.")
+    return tidy(
+        f"Quality and diversity of the base model by temperature: {curve}. Models: {models}."
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from markupsafe import Markup
 
@@ -12,7 +12,9 @@ from diversify.evaluation.compare import PRIMARY, Change, Comparison
 from diversify.evaluation.report.figures import interval_bar
 from diversify.evaluation.report.names import (
     ANSWERS,
+    MINUS,
     NEUTRAL,
+    NONE,
     SIMILARITY,
     WORDS,
     Name,
@@ -23,7 +25,9 @@ from diversify.evaluation.report.names import (
     style_of,
 )
 
-SYMBOLS = {"better": "▲", "worse": "▼", "open": "○", "moved": "◆"}
+SYMBOLS = {"better": "▲", "worse": "▼", "open": "○", "moved": "◆", "held": "✓"}
+Band: TypeAlias = tuple[float, float]
+"""How far a quality may move: (minus the margin, the margin or infinity)."""
 
 
 class Cell(NamedTuple):
@@ -63,7 +67,9 @@ class Group(NamedTuple):
 def table(comparison: Comparison, also: Mapping[str, Comparison]) -> list[Group]:
     """Return the groups in the order in which they are read, leaving out empty ones."""
     kernels = list(dict.fromkeys(name.partition(",")[2] for name in comparison.measures))
-    ranked = sorted(kernels, key=lambda name: (name in (WORDS, ANSWERS), name != _trained(comparison)))
+    ranked = sorted(
+        kernels, key=lambda name: (name in (WORDS, ANSWERS), name != _trained(comparison))
+    )
     groups = [_measures(comparison, also, kernel) for kernel in ranked]
     groups += [_qualities(comparison, also), _monitors(comparison, also)]
     return [group for group in groups if group.rows]
@@ -83,7 +89,7 @@ def _measures(comparison: Comparison, also: Mapping[str, Comparison], kernel: st
         rows.append(_row(measure_name(code), code, change, others, primary=name in PRIMARY))
         if name == "mean_distance":
             inverse = [other and similarity(other) for other in others]
-            rows.append(_row(SIMILARITY, f"1 − {code}", similarity(change), inverse))
+            rows.append(_row(SIMILARITY, f"1 {MINUS} {code}", similarity(change), inverse))
     if kernel == WORDS:
         return Group("Words", "no kernel", "counted in the texts alone", rows)
     if kernel == ANSWERS:
@@ -125,7 +131,7 @@ def _margin_told(margin: dict[str, Any] | None) -> str:
     return f"margin {margin['margin']:g} {way}"
 
 
-def _band(margin: dict[str, Any] | None) -> tuple[float, float] | None:
+def _band(margin: dict[str, Any] | None) -> Band | None:
     if margin is None:
         return None
     return -margin["margin"], margin["margin"] if margin["two_sided"] else math.inf
@@ -146,10 +152,10 @@ def _row(
     others: list[Change | None],
     *,
     primary: bool = False,
-    margin: tuple[float, float] | None = None,
+    margin: Band | None = None,
 ) -> Row:
     style = style_of(change, share=name.share)
-    cell = _cell(name, code, change)
+    cell = _cell(name, code, change, margin)
     return Row(
         title=name.title,
         code=code,
@@ -157,16 +163,16 @@ def _row(
         before=style.number(change.before),
         cell=cell,
         bar=interval_bar(change.difference, change.ci95, cell.state, margin),
-        improved="–" if code in NEUTRAL else f"{100 * change.improved:.0f} %",
+        improved=NONE if code in NEUTRAL else f"{100 * change.improved:.0f} %",
         prompts=change.n_prompts,
         primary=primary,
-        cells=[other and _cell(name, code, other) for other in others],
+        cells=[other and _cell(name, code, other, margin) for other in others],
     )
 
 
-def _cell(name: Name, code: str, change: Change) -> Cell:
+def _cell(name: Name, code: str, change: Change, margin: Band | None) -> Cell:
     style = style_of(change, share=name.share)
-    state, word = judged(code, change)
+    state, word = within(change, margin) if margin else judged(code, change)
     return Cell(
         after=style.number(change.after),
         difference=style.signed(change.difference),
@@ -189,3 +195,13 @@ def judged(code: str, change: Change) -> tuple[str, str]:
     if code in NEUTRAL:
         return "moved", NEUTRAL[code][change.difference < 0]
     return ("better", "better") if change.sign > 0 else ("worse", "worse")
+
+
+def within(change: Change, margin: Band) -> tuple[str, str]:
+    """Return the state of a quality against its margin, as the verdict judges it."""
+    (low, high), (down, up) = change.ci95, margin
+    if high < down:
+        return "worse", "fell beyond its margin"
+    if low < down:
+        return "open", "may have fallen"
+    return ("open", "may have risen too far") if high > up else ("held", "held")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from diversify.evaluation.compare import PRIMARY, Comparison
-from diversify.evaluation.report.names import kernel_name, style_of
+from diversify.evaluation.report.names import style_of
 
 # "Is it shown …?", because False covers what fell and what is merely uncertain: "no" is true of both.
 QUESTIONS = {
@@ -14,7 +14,11 @@ QUESTIONS = {
     "quality_held": "Is it shown that quality held?",
     "beats_temperature": "Is it shown to beat temperature?",
 }
-ANSWERS = {True: ("yes", "Yes", "✓"), False: ("no", "No", "✕"), None: ("open", "Cannot be said", "?")}
+ANSWERS = {
+    True: ("yes", "Yes", "✓"),
+    False: ("no", "No", "✕"),
+    None: ("open", "Cannot be said", "?"),
+}
 
 
 class Badge(NamedTuple):
@@ -32,7 +36,7 @@ def badges(verdict: dict[str, Any]) -> list[Badge]:
     """Return the three answers of a verdict, each with its reason."""
     reasons = verdict.get("reasons", {})
     return [
-        Badge(code, question, *ANSWERS[verdict.get(code)], _sentence(reasons.get(code, "")))
+        Badge(code, question, *ANSWERS[verdict.get(code)], reasons.get(code, ""))
         for code, question in QUESTIONS.items()
     ]
 
@@ -63,8 +67,10 @@ def _collapse(comparison: Comparison) -> str:
     }
     if signs == {-1}:
         return "Answers became more alike"
-    return "Collapse fell by some measures and not by all" if 1 in signs else (
-        "It is not shown that collapse fell"
+    return (
+        "Collapse fell by some measures and not by all"
+        if 1 in signs
+        else ("It is not shown that collapse fell")
     )
 
 
@@ -112,14 +118,15 @@ def deck(comparison: Comparison) -> str:
     change = comparison.measures[name]
     style = style_of(change)
     counts = _counts(comparison.samples[0])
-    answers = f"{counts} answers to a question" if counts else "the answers to a question"
-    seen = "a kernel that was not trained on" if held_out else "the kernel that counts as trained on"
+    seen = (
+        "a kernel that was not trained on" if held_out else "the kernel that counts as trained on"
+    )
     return (
-        f"Under {kernel_name(kernel)}, {seen}, {answers} were worth "
-        f"{style.number(change.before)} different ones before and "
-        f"{style.number(change.after)} after, "
-        f"a change of {style.signed(change.difference)} {style.interval(change.ci95)} "
-        f"over {change.n_prompts} {'prompt' if change.n_prompts == 1 else 'prompts'}."
+        f"{counts or 'The'} answers to a question counted as {style.number(change.before)} "
+        f"different ones before and {style.number(change.after)} after, a change of "
+        f"{style.signed(change.difference)} {style.interval(change.ci95)} over "
+        f"{change.n_prompts} {'prompt' if change.n_prompts == 1 else 'prompts'}. "
+        f"This is the Vendi score under {kernel}, {seen}."
     )
 
 
@@ -128,7 +135,3 @@ def _counts(samples: Iterable[dict[str, Any]]) -> str:
     if not counts:
         return ""
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-
-
-def _sentence(reason: str) -> str:
-    return reason[:1].upper() + reason[1:]

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from diversify.evaluation.compare import Comparison
 from diversify.evaluation.report import method
-from diversify.evaluation.report.figures import legend_marker
+from diversify.evaluation.report.figures import SHAPES, legend_marker
 from diversify.evaluation.report.names import lead_measure
 from diversify.evaluation.report.prompts import Prompts, prompt_views
 from diversify.evaluation.report.sweep import Plots, sweep_plots
@@ -41,6 +41,7 @@ class Page(NamedTuple):
     headline: str
     deck: str
     models: list[Model]
+    markers: dict[str, Markup]
     badges: list[Badge]
     further: list[Further]
     groups: list[Group]
@@ -57,8 +58,10 @@ def page(comparison: Comparison, title: str | None, also: Mapping[str, Compariso
     """Return the content of the report.
 
     Raises:
-        ValueError: a further comparison starts from another model.
+        ValueError: a further comparison starts from another model, or there are too many.
     """
+    if len(also) > len(SHAPES):
+        raise ValueError(f"at most {len(SHAPES)} further comparisons fit, got {len(also)}")
     before, after = comparison.labels
     for label, other in also.items():
         if other.labels[0] != before:
@@ -66,11 +69,13 @@ def page(comparison: Comparison, title: str | None, also: Mapping[str, Compariso
                 f"the comparison {label!r} starts from {other.labels[0]!r}, the report from {before!r}"
             )
     lead = lead_measure(comparison)
+    models = _models(comparison, also)
     return Page(
         title=title or f"{before} → {after}",
         headline=headline(comparison),
         deck=deck(comparison),
-        models=_models(comparison, also),
+        models=models,
+        markers={model.kind: model.marker for model in models},
         badges=badges(comparison.verdict),
         further=[Further(n, headline(c), badges(c.verdict)) for n, c in also.items()],
         groups=table(comparison, also),

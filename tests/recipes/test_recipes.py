@@ -1,0 +1,467 @@
+"""Recipes and configs: every file parses, every recipe runs, is continued, and leaves its files."""
+
+import importlib.util
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
+
+from diversify.trainers.setup import make_parser
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+RECIPES = sorted((ROOT / "recipes").glob("*.py"))
+PROMPTS = ["Name a colour.", "Name a fruit.", "Tell a story.", "Name a city."]
+
+
+def relative(path):
+    return str(path.relative_to(ROOT))
+
+
+def load_recipe(name):
+    """Import a recipe by its path: it is a script and no package."""
+    spec = importlib.util.spec_from_file_location(f"recipe_{name}", ROOT / "recipes" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where the types of its dataclass are looked up
+    spec.loader.exec_module(module)
+    return module
+
+
+def recipe_of(config):
+    """The recipe that a config's command runs, or None (accelerate's own files)."""
+    words = first_line(config)
+    return next((Path(w).stem for w in words if w.startswith("recipes/")), None)
+
+
+def first_line(config):
+    return shlex.split(config.read_text("utf-8").splitlines()[0].removeprefix("#"))
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def test_there_are_configs_and_recipes_to_test():
+    assert len(CONFIGS) >= 13
+    assert {"grpo", "pairs", "dpo"} <= {path.stem for path in RECIPES}
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=relative)
+def test_a_recipe_is_short_and_says_how_it_is_started(recipe):
+    text = recipe.read_text("utf-8")
+    assert len(text.splitlines()) <= 150
+    assert f"accelerate launch recipes/{recipe.name} --config configs/" in text
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=relative)
+def test_a_config_begins_with_its_command(config):
+    words = first_line(config)
+    assert config.read_text("utf-8").startswith("# ")
+    assert relative(config) in words
+    for word in words:
+        if word.startswith(("recipes/", "configs/")):
+            assert (ROOT / word).is_file(), word
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=relative)
+def test_a_config_is_flat_and_parses_with_its_recipe(config):
+    content = yaml.safe_load(config.read_text("utf-8"))
+    if config.parent.name == "accelerate":
+        assert load_config_from_file(str(config)).num_processes == content["num_processes"]
+        return
+    assert not any(isinstance(value, dict) for value in content.values())
+    if (recipe := recipe_of(config)) is None:
+        return
+    module = load_recipe(recipe)
+    parsed = make_parser(*module.TYPES).parse_args_and_config(["--config", str(config)])
+    assert len(parsed) == len(module.TYPES)
+    unknown = {name for name in content if not any(hasattr(each, name) for each in parsed)}
+    assert unknown == set()
+
+
+@pytest.mark.parametrize("recipe", ["grpo", "pairs", "dpo"])
+def test_an_unknown_key_is_refused_in_a_file_and_on_the_command_line(recipe, tmp_path):
+    types = load_recipe(recipe).TYPES
+    config = tmp_path / "typo.yaml"
+    config.write_text("dataset_name: open-ended\nlerning_rate: 1.0\n")
+    with pytest.raises(ValueError, match="lerning_rate"):
+        make_parser(*types).parse_args_and_config(["--config", str(config)])
+    with pytest.raises(ValueError, match="lerning_rate"):
+        make_parser(*types).parse_args_and_config(["--lerning_rate", "1.0"])
+
+
+# --- the reward of a config -----------------------------------------------------------------
+
+
+def good(prompts, completions, **columns):
+    return [1.0] * len(completions)
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"reward": "darling"}, "darling"),
+        ({"reward": "moda"}, "moda"),
+        ({"reward": "product", "shift": "none", "floor": 0.2}, "product"),
+        ({"reward": "gated", "threshold": [0.5], "below": -1.0}, "gated"),
+        ({"reward": "diversity", "credit": "partition", "class_threshold": 0.5}, "diversity"),
+    ],
+)
+def test_options_become_a_reward(options, name):
+    module = load_recipe("grpo")
+    arguments = module.RewardArguments(kernel="ngram", **options)
+    [reward] = module.build_reward(arguments, {"good": good}, "cpu")
+    assert reward.__name__ == name
+
+
+def test_the_gate_reads_reference_columns_or_the_numbers_given():
+    module = load_recipe("grpo")
+    qualities = {"a": good, "b": good}
+    [columns] = module.build_reward(module.RewardArguments(kernel="ngram"), qualities, "cpu")
+    assert columns.threshold == {"quality/a": "tau_a", "quality/b": "tau_b"}
+    assert columns.scale == {"quality/a": "sigma_a", "quality/b": "sigma_b"}
+    arguments = module.RewardArguments(kernel="ngram", threshold=[0.5, 0.7], diversity_weight=3.0)
+    [numbers] = module.build_reward(arguments, qualities, "cpu")
+    assert numbers.threshold == {"quality/a": 0.5, "quality/b": 0.7}
+    assert numbers.scale == {"quality/a": 1.0, "quality/b": 1.0}
+    assert numbers.diversity_weight == 3.0
+    with pytest.raises(ValueError, match="one number each"):
+        module.build_reward(
+            module.RewardArguments(kernel="ngram", threshold=[1.0, 2.0, 3.0]), qualities, "cpu"
+        )
+
+
+def test_the_control_pays_the_qualities_alone():
+    module = load_recipe("grpo")
+    arguments = module.RewardArguments(reward="quality")
+    assert module.build_reward(arguments, {"a": good, "b": good}, "cpu") == [good, good]
+
+
+def test_an_impossible_reward_says_why():
+    module = load_recipe("grpo")
+    with pytest.raises(ValueError, match="multiplies one quality"):
+        module.build_reward(
+            module.RewardArguments(reward="darling", kernel="ngram"), {"a": good, "b": good}, "cpu"
+        )
+    with pytest.raises(ValueError, match="unknown reward 'best'"):
+        module.build_reward(module.RewardArguments(reward="best", kernel="ngram"), {}, "cpu")
+
+
+# --- runs -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def no_cache_at_home(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+
+
+@pytest.fixture
+def prompt_file(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    rows = [{"id": f"p{i}", "prompt": p, "answers": [["red"]]} for i, p in enumerate(PROMPTS)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def pair_file(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": prompt}],
+            "chosen": [{"role": "assistant", "content": "one wild fig"}],
+            "rejected": [{"role": "assistant", "content": "the apple"}],
+            "weight": weight,
+        }
+        for prompt, weight in zip(PROMPTS, [0.0, 0.5, 1.5, 2.0], strict=True)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def launch(recipe, config, *arguments, accelerate="cpu", cache):
+    """Start a recipe as its config's command does; return the record it prints."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
+    command += [f"configs/accelerate/{accelerate}.yaml", f"recipes/{recipe}.py", "--config", config]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "HF_DATASETS_CACHE": str(cache / "datasets"),
+        "DIVERSIFY_CACHE": str(cache / "diversify"),
+    }
+    done = subprocess.run(
+        [*command, *map(str, arguments)],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def run(recipe, monkeypatch, capsys, *arguments):
+    """Run a recipe in this process; return the record it prints."""
+    monkeypatch.setattr(sys, "argv", [f"recipes/{recipe}.py", *map(str, arguments)])
+    load_recipe(recipe).main()
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def grpo_options(model, prompts, output):
+    return [
+        *("--model_name_or_path", model, "--dataset_name", prompts, "--output_dir", output),
+        *("--max_completion_length", 8, "--lora_r", 2, "--disable_tqdm", "true"),
+    ]
+
+
+def test_grpo_is_launched_and_leaves_a_model_that_loads(tiny_model_path, prompt_file, tmp_path):
+    output = tmp_path / "out"
+    options = grpo_options(tiny_model_path, prompt_file, output)
+    record = launch("grpo", "configs/grpo/smoke.yaml", *options, cache=tmp_path)
+    assert (record["recipe"], record["method"], record["steps"]) == ("grpo", "gated", 2)
+    assert record["processes"] == 1 and record["training"]["bf16"] is False
+    assert json.loads((output / "training.json").read_text()) == record
+    card = (output / "README.md").read_text()
+    assert "library_name: peft" in card and "Not evaluated yet" in card
+    from diversify.models import load_model
+
+    loaded = load_model(output, device="cpu", dtype="float32")
+    assert loaded.identity["adapter_hash"]
+    assert loaded.tokenizer.chat_template
+
+
+def test_grpo_is_continued_and_knows_when_it_is_done(
+    tiny_model_path, prompt_file, tmp_path, monkeypatch, capsys
+):
+    """One step, then up to three from the checkpoint, then nothing left to do."""
+    smoke = ["--config", ROOT / "configs/grpo/smoke.yaml"]
+    options = [*smoke, *grpo_options(tiny_model_path, prompt_file, tmp_path / "out")]
+    first = run("grpo", monkeypatch, capsys, *options, "--max_steps", 1)
+    assert (first["steps"], first["resumed_from"]) == (1, None)
+    second = run("grpo", monkeypatch, capsys, *options, "--max_steps", 3)
+    assert (second["steps"], Path(second["resumed_from"]).name) == (3, "checkpoint-1")
+    assert run("grpo", monkeypatch, capsys, *options, "--max_steps", 3) == second
+
+
+def test_grpo_draws_its_reference_once_and_evaluates_on_the_test_split(
+    tiny_model_path, tmp_path, monkeypatch, capsys
+):
+    prompts = tmp_path / "split.jsonl"
+    rows = [
+        {"id": f"p{i}", "prompt": prompt, "split": split, "answers": [["red"], ["the"]]}
+        for i, (prompt, split) in enumerate(zip(PROMPTS, ["train"] * 3 + ["test"], strict=True))
+    ]
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = [
+        *grpo_options(tiny_model_path, prompts, tmp_path / "out"),
+        *("--reward", "gated", "--quality", "likelihood", "answers", "--kernel", "ngram"),
+        *("--max_steps", 1, "--num_generations", 4, "--per_device_train_batch_size", 4),
+        *("--per_device_eval_batch_size", 4, "--eval_strategy", "steps", "--eval_steps", 1),
+        *("--reference_samples", 3, "--save_strategy", "no"),
+    ]
+    run("grpo", monkeypatch, capsys, *options)
+    folder = tmp_path / "out" / "reference"
+    drawn = {
+        split: (folder / split / "generations.jsonl").read_text().splitlines()
+        for split in ("train", "test")
+    }
+    assert {split: len(lines) for split, lines in drawn.items()} == {"train": 3, "test": 1}
+    assert all(len(json.loads(line)["generations"]) == 3 for line in drawn["train"])
+    before = (folder / "train" / "generations.jsonl").stat().st_mtime_ns
+    run("grpo", monkeypatch, capsys, *options)
+    assert (folder / "train" / "generations.jsonl").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_grpo_on_two_processes_splits_groups_and_shares_the_reference(
+    tiny_model_path, prompt_file, tmp_path
+):
+    """Two answers a process and groups of four: every group is cut in two."""
+    output = tmp_path / "out"
+    record = launch(
+        "grpo",
+        "configs/grpo/smoke.yaml",
+        *grpo_options(tiny_model_path, prompt_file, output),
+        *("--per_device_train_batch_size", 2, "--reward", "moda"),
+        accelerate="cpu-2-processes",
+        cache=tmp_path,
+    )
+    assert (record["processes"], record["steps"]) == (2, 2)
+    # The numbers of the smoke config make a reference superfluous.
+    assert not (output / "reference").exists()
+
+
+@pytest.mark.slow
+def test_full_fine_tuning_with_two_processes_and_a_reference(
+    tiny_model_path, prompt_file, tmp_path
+):
+    config = tmp_path / "full.yaml"
+    smoke = yaml.safe_load((ROOT / "configs/grpo/smoke.yaml").read_text())
+    for name in ("threshold", "use_peft", "lora_r", "lora_target_modules"):
+        del smoke[name]
+    config.write_text(yaml.safe_dump(smoke | {"quality": "likelihood"}))
+    output = tmp_path / "out"
+    options = grpo_options(tiny_model_path, prompt_file, output)
+    record = launch("grpo", config, *options, accelerate="cpu-2-processes", cache=tmp_path)
+    assert record["steps"] == 2
+    assert sorted(path.name for path in (output / "reference").iterdir()) == [
+        "train-1of2",
+        "train-2of2",
+    ]
+    assert (output / "model.safetensors").is_file()
+
+
+def test_pairs_are_launched_and_feed_dpo(tiny_model_path, prompt_file, tmp_path):
+    file = tmp_path / "out" / "pairs.jsonl"
+    options = [
+        *("--models", tiny_model_path, "--dataset_name", prompt_file, "--output_file", file),
+        # Random words have no mode, but some are likelier than others.
+        *("--max_tokens", 8, "--rejected", "worst", "--keep", 1.0),
+    ]
+    record = launch("pairs", "configs/pairs/smoke.yaml", *options, cache=tmp_path)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len(rows) == record["pairs"] > 0
+    assert set(rows[0]) == {"prompt", "chosen", "rejected", "weight"}
+    assert all(row["chosen"] != row["rejected"] for row in rows)
+    assert len(record["runs"]) == 2  # two temperatures
+    assert not list(file.parent.glob("*.partial"))
+
+
+def test_pairs_continue_and_take_finished_runs(
+    tiny_model_path, prompt_file, tmp_path, monkeypatch, capsys
+):
+    """A torn pool is completed without drawing the rest again, and gives the same pairs."""
+    options = [
+        *("--dataset_name", prompt_file, "--samples", 8, "--max_tokens", 8, "--kernel", "ngram"),
+        *("--quality", "likelihood", "--keep_truncated", "true", "--deviation", "ngram"),
+    ]
+    drawing = [*options, "--models", tiny_model_path]
+    first = tmp_path / "a.parquet"
+    record = run("pairs", monkeypatch, capsys, *drawing, "--output_file", first)
+    [folder] = map(Path, record["runs"])
+    before = first.read_bytes()
+    lines = (folder / "generations.jsonl").read_text().splitlines(keepends=True)
+    (folder / "generations.jsonl").unlink()
+    (folder / "generations.jsonl.partial").write_text("".join(lines[:2]) + lines[2][:20])
+    again = run("pairs", monkeypatch, capsys, *drawing, "--output_file", first)
+    assert again == record
+    assert first.read_bytes() == before
+    assert (folder / "generations.jsonl").read_text().splitlines(keepends=True)[:2] == lines[:2]
+
+    joined = run(
+        *("pairs", monkeypatch, capsys, *options, "--runs", folder),
+        *("--quality_model", tiny_model_path, "--output_file", tmp_path / "b.jsonl"),
+    )
+    assert joined["pairs"] == record["pairs"]
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_prompts_of_a_pool(tiny_model_path, prompt_file, tmp_path):
+    options = [
+        *("--models", tiny_model_path, "--dataset_name", prompt_file, "--max_tokens", 8),
+        *("--output_file", tmp_path / "pairs.jsonl", "--temperatures", 1.0),
+        *("--rejected", "worst", "--keep", 1.0),
+    ]
+    smoke = "configs/pairs/smoke.yaml"
+    record = launch("pairs", smoke, *options, accelerate="cpu-2-processes", cache=tmp_path)
+    assert [Path(run).name[-4:] for run in record["runs"]] == ["1of2", "2of2"]
+    assert record["prompts"] == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--output_file", "pairs.csv", "--models", "x"], "must end in one of"),
+        (["--quality", "answers"], "neither models nor runs"),
+        (["--models", "x", "--quality", "answers", "--fraction", "0.9"], "fraction must be in"),
+        (["--models", "x", "--quality", "answers", "--keep", "0.5", "0.5"], "one share each"),
+        (["--models", "x", "--quality", "answers"], "dataset_name is not set"),
+    ],
+)
+def test_pairs_refuse_impossible_options_before_anything_is_loaded(
+    arguments, message, monkeypatch, capsys
+):
+    with pytest.raises(ValueError, match=message):
+        run("pairs", monkeypatch, capsys, "--kernel", "ngram", *arguments)
+
+
+def dpo_options(model, pairs, output):
+    return [
+        *("--model_name_or_path", model, "--dataset_name", pairs, "--output_dir", output),
+        *("--lora_r", 2, "--disable_tqdm", "true"),
+    ]
+
+
+def test_dpo_is_launched(tiny_model_path, pair_file, tmp_path):
+    options = dpo_options(tiny_model_path, pair_file, tmp_path / "out")
+    record = launch("dpo", "configs/dpo/smoke.yaml", *options, cache=tmp_path)
+    assert (record["recipe"], record["steps"], record["options"]["pairs"]) == ("dpo", 2, 4)
+    assert (tmp_path / "out" / "adapter_model.safetensors").is_file()
+
+
+def test_dpo_is_continued_resamples_and_evaluates(
+    tiny_model_path, pair_file, tmp_path, monkeypatch, capsys
+):
+    options = [
+        *("--config", ROOT / "configs/dpo/smoke.yaml", "--resample", "true"),
+        *("--eval_strategy", "steps", "--eval_steps", 1, "--test_file", pair_file),
+        *dpo_options(tiny_model_path, pair_file, tmp_path / "out"),
+    ]
+    first = run("dpo", monkeypatch, capsys, *options, "--max_steps", 1)
+    assert first["options"] == {"pairs": 4, "resample": True}
+    second = run("dpo", monkeypatch, capsys, *options, "--max_steps", 2)
+    assert (second["steps"], Path(second["resumed_from"]).name) == (2, "checkpoint-1")
+
+
+@pytest.mark.slow
+def test_dpo_on_two_processes_fully_fine_tuned(tiny_model_path, pair_file, tmp_path):
+    options = [
+        *dpo_options(tiny_model_path, pair_file, tmp_path / "out"),
+        *("--use_peft", "false", "--per_device_train_batch_size", 1),
+    ]
+    smoke = "configs/dpo/smoke.yaml"
+    record = launch("dpo", smoke, *options, accelerate="cpu-2-processes", cache=tmp_path)
+    assert record["processes"] == 2
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+
+
+def test_pairs_are_drawn_in_proportion_to_their_weight(pair_file):
+    """Weights 0, .5, 1.5, 2 of 4: the first never comes, the last half of the time."""
+    module = load_recipe("dpo")
+    pairs = module.load_pairs(str(pair_file), None, "train")
+
+    drawn = [module.resample(pairs, seed)["weight"] for seed in range(200)]
+    flat = [weight for weights in drawn for weight in weights]
+    assert flat.count(0.0) == 0
+    assert flat.count(2.0) / len(flat) == pytest.approx(0.5, abs=0.07)
+    assert module.resample(pairs, 3)["weight"] == module.resample(pairs, 3)["weight"]
+
+
+def test_dpo_says_what_is_wrong_with_its_pairs(pair_file, tmp_path):
+    module = load_recipe("dpo")
+    with pytest.raises(ValueError, match="dataset_name"):
+        module.load_pairs(None, None, "train")
+    with pytest.raises(ValueError, match="no file"):
+        module.load_pairs(str(tmp_path / "none.jsonl"), None, "train")
+    (tmp_path / "half.jsonl").write_text('{"prompt": "a", "chosen": "b"}\n')
+    with pytest.raises(ValueError, match=r"lacks \['rejected'\]"):
+        module.load_pairs(str(tmp_path / "half.jsonl"), None, "train")
+    pairs = module.load_pairs(str(pair_file), None, "train")
+    with pytest.raises(ValueError, match="column weight"):
+        module.resample(pairs.remove_columns("weight"), 0)
+
+
+def test_a_model_without_a_chat_template_gets_plain_pairs(pair_file):
+    module = load_recipe("dpo")
+    row = module.load_pairs(str(pair_file), None, "train")[0]
+    assert module.plain(row) == {
+        "prompt": "Name a colour.",
+        "chosen": "one wild fig",
+        "rejected": "the apple",
+    }
