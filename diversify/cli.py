@@ -14,13 +14,12 @@ from diversify import __version__
 
 if TYPE_CHECKING:
     from diversify.evaluation import Comparison, Report
-    from diversify.evaluation.evaluate import Quality
     from diversify.evaluation.generate import Strategy
+    from diversify.quality import Quality
 
 # Heavy imports live inside the commands: `diversify --help` answers at once.
 
 QUALITIES = ("likelihood", "information", "relevance", "answers")
-DEFAULT_QUALITIES = "likelihood,information,relevance,answers"
 STRATEGIES = ("direct", "over-generate")
 
 
@@ -32,9 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(options)
     except KeyboardInterrupt:
-        print(
-            "\nstopped; what was written is kept, the same command continues it", file=sys.stderr
-        )
+        print("\nstopped; what was written is kept, the same command continues it", file=sys.stderr)
         return 130
     except (ValueError, OSError, ImportError) as error:
         # One sentence for the person; the traceback only for those who ask for it.
@@ -97,7 +94,11 @@ def _add_generate(commands: Any) -> None:
 def _add_scoring(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--embedder", default="minilm", help="minilm, a sentence-transformers id or path, or none")
-    add("--quality", default="", help=f"comma-separated: {', '.join(QUALITIES)}, or a reward model id")
+    add(
+        "--quality",
+        default="",
+        help=f"comma-separated: {', '.join(QUALITIES)}, or a reward model id",
+    )
     add("--reference", help="frozen model for likelihood and information, normally the base model")
     add("--device", help="cpu, cuda, …; chosen if not given")
 
@@ -115,7 +116,9 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
     add("after", help="report folder of the changed model")
     add("--sweep", nargs="*", default=[], help="reports of the base model at several temperatures")
     add("--trained-kernel", help="kernel that training optimised; the first one if not given")
-    add("--margin", action="append", default=[], metavar="QUALITY=VALUE", help="margin of a quality")
+    add(
+        "--margin", action="append", default=[], metavar="QUALITY=VALUE", help="margin of a quality"
+    )
     add("--deciding", nargs="+", help="qualities that the verdict rests on; all if not given")
     add("--resamples", type=int, default=10_000)
     add("--seed", type=int, default=0)
@@ -180,7 +183,7 @@ def _generate(options: argparse.Namespace) -> int:
         output=options.output,
         progress=progress_line(),
     )
-    print(f"{len(run.rows)} prompts × {options.samples} answers in {run.path}")
+    print(f"{len(run.rows)} prompts, {options.samples} answers each, in {run.path}")
     return 0
 
 
@@ -196,42 +199,21 @@ def _strategy(options: argparse.Namespace) -> Strategy:
     return OverGenerate(options.factor, kernel=EmbeddingKernel(embedder))
 
 
-def build_qualities(
-    names: str, *, reference: str | None, embedder: Any, device: str | None = None
-) -> list[Quality]:
-    """Turn a comma-separated list into scorers.
+def _qualities(options: argparse.Namespace) -> list[Quality]:
+    from diversify.trainers.components import build_qualities
 
-    Args:
-        names: of `likelihood`, `information`, `relevance`, `answers`; anything else is taken as
-            the name of a reward model.
-        reference: frozen model for likelihood and information.
-        embedder: for relevance.
-        device: where models run.
-
-    Raises:
-        ValueError: a quality lacks its reference model or embedder.
-    """
-    from diversify import quality
-
-    found: list[Quality] = []
-    likelihood: Any = None
-    for name in filter(None, (part.strip() for part in names.split(","))):
-        if name in {"likelihood", "information"}:
-            if reference is None:
-                raise ValueError(f"quality {name!r} needs --reference, a frozen model")
-            likelihood = likelihood or quality.ReferenceLikelihood(reference, device=device)
-            found.append(
-                likelihood if name == "likelihood" else quality.PromptInformation(likelihood)
-            )
-        elif name == "relevance":
-            if embedder is None:
-                raise ValueError("quality 'relevance' needs an embedder, and --embedder is none")
-            found.append(quality.Relevance(embedder))
-        elif name == "answers":
-            found.append(quality.AnswerList())
-        else:
-            found.append(quality.RewardModel(name, device=device))
-    return found
+    names = [name.strip() for name in options.quality.split(",") if name.strip()]
+    if {"likelihood", "information"} & set(names) and not options.reference:
+        raise ValueError("likelihood and information need --reference, a frozen model")
+    if "relevance" in names and options.embedder == "none":
+        raise ValueError("relevance needs an embedder, and --embedder is none")
+    built = build_qualities(
+        names,
+        reference=options.reference or "",
+        embedder=options.embedder,
+        device=options.device,
+    )
+    return list(built.values())
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -246,9 +228,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         if options.embedder == "none"
         else load_embedder(options.embedder, device=options.device)
     )
-    qualities = build_qualities(
-        options.quality, reference=options.reference, embedder=embedder, device=options.device
-    )
+    qualities = _qualities(options)
     for run in runs:
         report = evaluate(run, embedder=embedder, quality=qualities)
         folder = options.output or (run.path if run.path.is_dir() else run.path.parent)
@@ -370,7 +350,13 @@ def verdict_table(comparison: Comparison) -> str:
                 )
             )
     answers = {True: "yes", False: "no", None: "cannot be said"}
-    lines = [f"before: {comparison.labels[0]}", f"after:  {comparison.labels[1]}", "", _aligned(rows), ""]
+    lines = [
+        f"before: {comparison.labels[0]}",
+        f"after:  {comparison.labels[1]}",
+        "",
+        _aligned(rows),
+        "",
+    ]
     for name, reason in comparison.verdict["reasons"].items():
         lines.append(f"{name.replace('_', ' ')}: {answers[comparison.verdict[name]]}. {reason}")
     return "\n".join(lines)

@@ -34,7 +34,7 @@ from typing import Any
 
 import yaml
 
-from diversify.cli import build_qualities, clock, verdict_table
+from diversify.cli import clock, verdict_table
 from diversify.decoding import Direct, OverGenerate
 from diversify.embedders import load_embedder
 from diversify.engines import Sampling
@@ -52,6 +52,7 @@ from diversify.evaluation.generate import write_atomically
 from diversify.evaluation.report import write_report
 from diversify.kernels import EmbeddingKernel
 from diversify.models import best_device, best_dtype
+from diversify.trainers.components import build_qualities
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -112,7 +113,9 @@ class Progress:
             self.show(1.0, "already there", final=True)
         else:
             self.done_weight += weight
-            self.show(1.0, f"{clock(time.monotonic() - self.stage_started)}", final=True, whole=True)
+            self.show(
+                1.0, f"{clock(time.monotonic() - self.stage_started)}", final=True, whole=True
+            )
 
     def show(self, share: float, detail: str, *, final: bool = False, whole: bool = False) -> None:
         """Print the line; on a terminal in place, elsewhere at most every 15 seconds."""
@@ -266,9 +269,9 @@ class Laboratory:
     def qualities(self) -> list[Any]:
         """The scorers; the frozen reference is the untouched base model."""
         if self._qualities is None:
-            self._qualities = build_qualities(
-                self.study.qualities, reference=self.study.model, embedder=self.embedder
-            )
+            names = self.study.qualities.split(",")
+            built = build_qualities(names, reference=self.study.model, embedder=self.study.embedder)
+            self._qualities = list(built.values())
         return self._qualities
 
     def answer(

@@ -36,7 +36,8 @@ class PairArguments:
 
     test_file: str | None = field(default=None, metadata={"help": "pairs to evaluate on"})
     adapter: str | None = field(
-        default=None, metadata={"help": "train this LoRA further (a second round); it is the reference"}
+        default=None,
+        metadata={"help": "train this LoRA further (a second round); it is the reference"},
     )
     resample: bool = field(default=False, metadata={"help": "draw pairs by their weight"})
     method: str = field(default="dpo", metadata={"help": "how the pairs were made, for the record"})

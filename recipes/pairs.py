@@ -100,14 +100,9 @@ def draw_pool(options: PairArguments, prompts: PromptSet, device: str) -> list[s
         engine = TransformersEngine(model, device=device, batch_size=options.batch_size)
         for temperature in dict.fromkeys(options.temperatures):
             name = re.sub(r"[^\w.-]+", "_", f"{model}-T{temperature}").strip("_.")
-            drawn = draw_shares(
-                engine,
-                prompts,
-                options.samples,
-                sampling=sampling.at(temperature=temperature),
-                output=Path(options.output_file).with_suffix("") / name,
-                progress=progress_line(),
-            )
+            output = Path(options.output_file).with_suffix("") / name
+            how = {"sampling": sampling.at(temperature=temperature), "progress": progress_line()}
+            drawn = draw_shares(engine, prompts, options.samples, output=output, **how)
             folders += map(str, drawn)
     return folders
 

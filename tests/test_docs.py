@@ -9,9 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted(
-    path
-    for pattern in ("*.md", "docs/*.md", "eval/*.md")
-    for path in ROOT.glob(pattern)
+    path for pattern in ("*.md", "docs/*.md", "eval/*.md") for path in ROOT.glob(pattern)
 )
 
 

@@ -383,6 +383,30 @@ def test_several_qualities_are_gates_of_their_own():
         )
 
 
+def test_a_chosen_completion_reaches_what_at_least_asks_for():
+    """The fig has four words and the kiwi two: with three wanted, only the fig is left."""
+    options = {"kernel": NgramKernel(1), "quality": {"words": words}, "method": "gated"}
+    [row] = build_pairs(ROWS, keep=1.0, at_least={"words": 4.0}, **options)
+    assert row["chosen"][0]["content"] == "one wild fig maybe"
+    with pytest.raises(ValueError, match="no prompt yields a pair"):
+        build_pairs(ROWS, keep=1.0, at_least={"words": 5.0}, **options)
+
+
+def test_every_prompt_may_have_a_kernel_of_its_own():
+    seen = []
+
+    def kernel_of(columns):
+        seen.append(columns["id"])
+        return NgramKernel(1)
+
+    [row] = build_pairs(ROWS, kernel_of=kernel_of, method="gated")
+    assert seen == ["fruit"]
+    assert row["rejected"][0]["content"] == "an apple"
+    for both in ({}, {"kernel": NgramKernel(1), "kernel_of": kernel_of}):
+        with pytest.raises(ValueError, match="either kernel or kernel_of"):
+            build_pairs(ROWS, method="gated", **both)
+
+
 def test_unscored_and_truncated_completions_take_no_part():
     def no_kiwi(prompts, completions, **columns):
         return [None if "kiwi" in m[-1]["content"] else 1.0 for m in completions]

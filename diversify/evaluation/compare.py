@@ -62,9 +62,7 @@ class Comparison:
     verdict: dict[str, Any]
     frontier: Frontier | None = None
     details: dict[str, Any] = field(default_factory=dict)
-    samples: tuple[list[dict[str, Any]], list[dict[str, Any]]] = field(
-        default=([], []), repr=False
-    )
+    samples: tuple[list[dict[str, Any]], list[dict[str, Any]]] = field(default=([], []), repr=False)
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of `comparison.json`."""
@@ -135,7 +133,9 @@ def compare(
     trained = kernels[0] if trained_kernel is None else trained_kernel
     known = {name.partition(",")[2] for name in changes["measures"]}
     if trained not in known:
-        raise ValueError(f"trained_kernel {trained!r} is not in the reports; there are {sorted(known)}")
+        raise ValueError(
+            f"trained_kernel {trained!r} is not in the reports; there are {sorted(known)}"
+        )
     judged = {name: changes["qualities"][name] for name in decides}
     verdict = _verdict(changes["measures"], judged, margin, standings, trained)
     if beside := [name for name in changes["qualities"] if name not in decides]:
@@ -203,7 +203,9 @@ def _changes(
     found = {}
     for name in before[0][section]:
         old, new = (
-            np.array([np.nan if row[section].get(name) is None else row[section][name] for row in rows])
+            np.array(
+                [np.nan if row[section].get(name) is None else row[section][name] for row in rows]
+            )
             for rows in (before, after)
         )
         both = ~(np.isnan(old) | np.isnan(new))
@@ -383,7 +385,10 @@ def _quality_held(
         for what, names in (
             ("fell beyond the margin", lost),
             ("may have fallen beyond the margin", unsure),
-            ("may have risen beyond the margin, which for a likelihood is a sign of collapse", risen),
+            (
+                "may have risen beyond the margin, which for a likelihood is a sign of collapse",
+                risen,
+            ),
             ("held", held),
         )
         if names

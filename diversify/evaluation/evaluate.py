@@ -277,7 +277,11 @@ def _summary(
 
 
 def _key(section: str, key: str) -> str:
-    return key if section == "measures" else f"{key},{'quality' if section == 'qualities' else 'monitor'}"
+    return (
+        key
+        if section == "measures"
+        else f"{key},{'quality' if section == 'qualities' else 'monitor'}"
+    )
 
 
 def _stderr_key(section: str, key: str) -> str:

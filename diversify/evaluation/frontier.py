@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -139,7 +140,8 @@ def reachable(diversity: Floats, quality: Floats, at: Floats) -> Floats:
     curve, the diversity of its best-quality point is returned.
 
     Args:
-        diversity, quality: the curve's points (k, ...).
+        diversity: of the curve's points (k, ...).
+        quality: of the curve's points (k, ...).
         at: the quality to match (...).
 
     Returns:
@@ -150,11 +152,7 @@ def reachable(diversity: Floats, quality: Floats, at: Floats) -> Floats:
     (0.6000000000000001, 0.2)
     """
     best = np.where(quality >= at, diversity, -np.inf).max(axis=0)
-    for (d0, d1), (q0, q1) in zip(
-        zip(diversity[:-1], diversity[1:], strict=True),
-        zip(quality[:-1], quality[1:], strict=True),
-        strict=True,
-    ):
+    for (d0, d1), (q0, q1) in zip(pairwise(diversity), pairwise(quality), strict=True):
         crosses = (np.minimum(q0, q1) < at) & (at < np.maximum(q0, q1))
         share = np.where(crosses, (at - q0) / np.where(crosses, q1 - q0, 1.0), 0.0)
         best = np.where(crosses, np.maximum(best, d0 + share * (d1 - d0)), best)

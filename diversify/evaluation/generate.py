@@ -216,7 +216,9 @@ def _claim(output: Path, settings: dict[str, Any]) -> None:
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for name in old.keys() | new.keys():
-            yield from _differences(old.get(name), new.get(name), f"{path}.{name}" if path else name)
+            yield from _differences(
+                old.get(name), new.get(name), f"{path}.{name}" if path else name
+            )
     elif old != new:
         yield f"{path}: {old!r} -> {new!r}"
 

@@ -137,7 +137,9 @@ class AnswerKernel:
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Return S (n, n)."""
         named = [named_answer(text, self.answers) for text in texts]
-        classes = [text if answer is None else answer for text, answer in zip(texts, named, strict=True)]
+        classes = [
+            text if answer is None else answer for text, answer in zip(texts, named, strict=True)
+        ]
         _, labels = np.unique([repr(label) for label in classes], return_inverse=True)
         return np.equal.outer(labels, labels).astype(np.float64)
 

@@ -93,9 +93,10 @@ def model_card(
         "\n".join(
             [
                 _front_matter(record, is_adapter),
-                f"# {record.get('name') or record.get('method', 'diversify')}",
+                f"# {_title(record)}",
                 "",
                 _introduction(record, is_adapter),
+                *_use(record),
                 *_result(comparison),
                 *_table("How it was trained", record.get("options", {})),
                 *_table("Trainer", record.get("training", {})),
@@ -120,6 +121,10 @@ def _front_matter(record: Mapping[str, Any], is_adapter: bool) -> str:
     return f"---\n{data.to_yaml()}\n---\n"
 
 
+def _title(record: Mapping[str, Any]) -> str:
+    return Path(str(record.get("output_dir") or record.get("method") or "diversify")).name
+
+
 def _is_hub_id(name: str) -> bool:
     return name.count("/") == 1 and not name.startswith((".", "/", "~")) and not Path(name).exists()
 
@@ -134,6 +139,14 @@ def _introduction(record: Mapping[str, Any], is_adapter: bool) -> str:
         "[diversify](https://github.com/diversify-llm/diversify) to answer open questions in more "
         f"than one way: method `{method}`, recipe `{recipe}`{data}."
     )
+
+
+def _use(record: Mapping[str, Any]) -> Iterator[str]:
+    where = record.get("hub_model_id") or record.get("output_dir") or "path/to/this"
+    yield from ("", "```python", "from transformers import AutoModelForCausalLM, AutoTokenizer", "")
+    yield f'model = AutoModelForCausalLM.from_pretrained("{where}")'
+    yield f'tokenizer = AutoTokenizer.from_pretrained("{where}")'
+    yield "```"
 
 
 def _result(comparison: Mapping[str, Any] | None) -> Iterator[str]:

@@ -10,12 +10,12 @@ from typing import Any, cast
 
 from diversify.credit import CREDITS, Credit, inverse_frequency, partition_credit, rarity_weight
 from diversify.embedders import load_embedder
-from diversify.gates import Quality
 from diversify.kernels import EmbeddingKernel, Kernel, NgramKernel
 from diversify.measures import DISTINCT_THRESHOLD
 from diversify.quality import (
     AnswerList,
     PromptInformation,
+    Quality,
     ReferenceLikelihood,
     Relevance,
     RewardModel,

@@ -30,7 +30,7 @@ def load_set(
             Hub with a column `prompt`.
         split: `train` or `test`; a file without splits is taken whole.
         config: configuration of a data set of the Hub.
-        limit: at most so many prompts, at equal steps through the set.
+        limit: at most so many prompts, with equal shares of the categories.
 
     Raises:
         ValueError: There is no name, no such file, no such split, or no column `prompt`.

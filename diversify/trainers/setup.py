@@ -185,14 +185,12 @@ def finished_before(args: TrainingArguments) -> dict[str, Any] | None:
     if str(args.resume_from_checkpoint).lower() != "auto" or not file.is_file():
         return None
     record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    trained = record["training"]
     if args.max_steps > 0:
-        return record if record["steps"] >= args.max_steps else None
-    trained: float = record["training"]["num_train_epochs"]
-    return (
-        record
-        if record["training"]["max_steps"] <= 0 and trained >= args.num_train_epochs
-        else None
-    )
+        over = record["steps"] >= args.max_steps
+    else:
+        over = trained["max_steps"] <= 0 and trained["num_train_epochs"] >= args.num_train_epochs
+    return record if over else None
 
 
 def train_and_save(trainer: Any, model: Any, **record: Any) -> dict[str, Any]:
@@ -222,6 +220,7 @@ def train_and_save(trainer: Any, model: Any, **record: Any) -> dict[str, Any]:
         "metrics": result.metrics,
         "processes": trainer.accelerator.num_processes,
         "output_dir": str(output),
+        "hub_model_id": trainer.args.hub_model_id if trainer.args.push_to_hub else None,
         "versions": _versions(),
     }
     trainer.save_model(str(output))

@@ -12,7 +12,9 @@ def test_numbers_are_those_of_the_core(make_report, tiny_embedder):
     semantic, lexical = EmbeddingKernel(tiny_embedder), NgramKernel(2)
     texts = sample["generations"]
     assert sample["measures"][f"vendi,{semantic.name}"] == pytest.approx(vendi(semantic(texts)))
-    assert sample["measures"]["mean_distance,ngram-2"] == pytest.approx(mean_distance(lexical(texts)))
+    assert sample["measures"]["mean_distance,ngram-2"] == pytest.approx(
+        mean_distance(lexical(texts))
+    )
     assert sample["qualities"]["words"] == 2.0
     (results,) = report.summary["results"].values()
     column = report.column("measures", "mean_distance,ngram-2")
@@ -25,15 +27,23 @@ def test_numbers_are_those_of_the_core(make_report, tiny_embedder):
 
 def test_the_report_is_shaped_like_lm_evals(make_report):
     summary = make_report("base", 0.6).summary
-    assert {"results", "higher_is_better", "n-samples", "versions", "config", "git_hash", "date"} <= (
-        set(summary)
-    )
+    assert {
+        "results",
+        "higher_is_better",
+        "n-samples",
+        "versions",
+        "config",
+        "git_hash",
+        "date",
+    } <= (set(summary))
     assert summary["n-samples"]["zoo"] == {"original": 12, "effective": 12, "unscored": {}}
     assert summary["higher_is_better"]["zoo"]["self_bleu,words"] is False
     assert summary["higher_is_better"]["zoo"]["vendi,ngram-2"] is True
 
 
-def test_what_cannot_be_scored_is_none_and_counted(prompts, talking_engine, length_quality, tmp_path):
+def test_what_cannot_be_scored_is_none_and_counted(
+    prompts, talking_engine, length_quality, tmp_path
+):
     run = generate(talking_engine(words=("",)), prompts, 4, output=tmp_path / "empty")
     report = evaluate(run, quality=[length_quality()])
     assert report.samples[0]["qualities"]["words"] is None

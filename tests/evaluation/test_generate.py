@@ -15,7 +15,9 @@ def test_rows_carry_prompt_columns_settings_and_a_key(prompts, talking_engine, t
     run = generate(talking_engine(), prompts, 4, output=tmp_path / "run")
     assert [row["id"] for row in run.rows] == [row.id for row in prompts]
     row = run.rows[0]
-    assert len(row["generations"]) == 4 and row["model"] == "talker" and row["category"] == "animals"
+    assert (
+        len(row["generations"]) == 4 and row["model"] == "talker" and row["category"] == "animals"
+    )
     assert len(row["key"]) == 32 and row["config"]["sampling"]["temperature"] == 1.0
     assert not (tmp_path / "run/generations.jsonl.partial").exists()
 
@@ -23,7 +25,11 @@ def test_rows_carry_prompt_columns_settings_and_a_key(prompts, talking_engine, t
 def test_every_setting_changes_the_key(prompts, talking_engine, tmp_path):
     keys = {
         generate(
-            talking_engine(**engine), prompts, n, sampling=Sampling(**sampling), output=tmp_path / name
+            talking_engine(**engine),
+            prompts,
+            n,
+            sampling=Sampling(**sampling),
+            output=tmp_path / name,
         ).rows[0]["key"]
         for name, engine, n, sampling in (
             ("a", {}, 4, {}),
@@ -73,7 +79,11 @@ def test_other_settings_are_refused_and_named(prompts, talking_engine, tmp_path)
     before = (tmp_path / "run/generations.jsonl").read_bytes()
     with pytest.raises(ValueError, match=r"sampling\.temperature: 1\.0 -> 0\.5"):
         generate(
-            talking_engine(), prompts, 4, sampling=Sampling(temperature=0.5), output=tmp_path / "run"
+            talking_engine(),
+            prompts,
+            4,
+            sampling=Sampling(temperature=0.5),
+            output=tmp_path / "run",
         )
     assert (tmp_path / "run/generations.jsonl").read_bytes() == before
     with pytest.raises(ValueError, match="samples must be at least 1, got 0"):

@@ -33,7 +33,9 @@ def test_a_limit_spreads_over_the_set():
 def test_reads_every_kind_of_file(tmp_path):
     (tmp_path / "a.txt").write_text("One?\n\nTwo?\n")
     (tmp_path / "a.csv").write_text("question,level\nOne?,1\nTwo?,2\n")
-    write(tmp_path / "a.jsonl", {"prompt": "One?"}, {"prompt": [{"role": "user", "content": "Two?"}]})
+    write(
+        tmp_path / "a.jsonl", {"prompt": "One?"}, {"prompt": [{"role": "user", "content": "Two?"}]}
+    )
     assert [row.text for row in load_prompts(tmp_path / "a.txt")] == ["One?", "Two?"]
     table = load_prompts(tmp_path / "a.csv", column="question")
     assert [row.text for row in table] == ["One?", "Two?"] and table.rows[1].columns["level"] == "2"

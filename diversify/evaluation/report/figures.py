@@ -53,35 +53,20 @@ def interval_bar(
     known = [abs(value) for value in (*interval, *(margin or ())) if math.isfinite(value)]
     reach = 1.15 * max([abs(difference), *known]) or 1.0
 
-    def at(value: float) -> str:
-        return f"{50 + 50 * max(-1.0, min(1.0, value / reach)):.1f}%"
+    def at(value: float) -> float:
+        return 50 + 50 * max(-1.0, min(1.0, value / reach))
 
     parts = []
     if margin is not None:
-        left, right = (50 + 50 * max(-1.0, min(1.0, value / reach)) for value in margin)
-        parts.append(
-            tag(
-                "rect",
-                x=f"{left:.1f}%",
-                width=f"{right - left:.1f}%",
-                y=2,
-                height=16,
-                class_="band",
-            )
-        )
+        left, right = map(at, margin)
+        place = {"x": f"{left:.1f}%", "width": f"{right - left:.1f}%"}
+        parts.append(tag("rect", **place, y=2, height=16, class_="band"))
     parts.append(tag("line", x1="50%", x2="50%", y1=0, y2=20, class_="zero"))
     if math.isfinite(low) and math.isfinite(high):
-        parts.append(tag("line", x1=at(low), x2=at(high), y1=10, y2=10, class_=f"bar {state}"))
-        parts.append(tag("circle", cx=at(difference), cy=10, r=4, class_=f"dot {state}"))
-    return tag(
-        "svg",
-        *parts,
-        class_="interval",
-        aria_hidden="true",
-        data_difference=exact(difference),
-        data_low=exact(low),
-        data_high=exact(high),
-    )
+        ends = {"x1": f"{at(low):.1f}%", "x2": f"{at(high):.1f}%"}
+        parts.append(tag("line", **ends, y1=10, y2=10, class_=f"bar {state}"))
+        parts.append(tag("circle", cx=f"{at(difference):.1f}%", cy=10, r=4, class_=f"dot {state}"))
+    return tag("svg", *parts, class_="interval", aria_hidden="true")
 
 
 def dumbbell(values: Sequence[tuple[str, float]], axis: Axis, title: str) -> Markup:
@@ -136,31 +121,18 @@ def heat_map(similarity: NDArray[np.float64], order: Sequence[int], name: str) -
     """
     count = len(order)
     cell = max(4.0, min(18.0, 240.0 / count))
-    room = 16.0 if count <= 20 else 0.0
-    drawn = np.asarray(similarity)[np.ix_(order, order)]
-    paths = [
-        tag("path", d=_cells(drawn, level), class_=f"h{level}")
-        for level in range(LEVELS)
-        if _cells(drawn, level)
-    ]
-    numbers = [
-        tag("text", str(number + 1), x=x, y=y, text_anchor=anchor)
-        for row, number in enumerate(order)
-        for x, y, anchor in (
-            (room - 3, room + (row + 0.5) * cell + 3.0, "end"),
-            (room + (row + 0.5) * cell, room - 4, "middle"),
-        )
-        if room
-    ]
+    room = 16.0 if count <= 20 else 0.0  # for the answers' numbers
     side = room + count * cell
-    grid = tag("g", *paths, transform=f"translate({room:g} {room:g}) scale({cell:.3f})")
+    drawn = np.asarray(similarity)[np.ix_(order, order)]
+    found = [(level, _cells(drawn, level)) for level in range(LEVELS)]
+    paths = [tag("path", d=cells, class_=f"h{level}") for level, cells in found if cells]
     mean = 1 - mean_distance(drawn) if count > 1 else 1.0
     return tag(
         "svg",
         tag("title", f"Similarity of the answers {name}"),
         tag("desc", _describe(drawn, order, mean)),
-        grid,
-        *numbers,
+        tag("g", *paths, transform=f"translate({room:g} {room:g}) scale({cell:.3f})"),
+        *(_numbers(order, cell, room) if room else ()),
         viewBox=f"0 0 {side:.1f} {side:.1f}",
         style=f"max-width:{side:.0f}px",
         class_="heat",
@@ -168,6 +140,20 @@ def heat_map(similarity: NDArray[np.float64], order: Sequence[int], name: str) -
         data_mean=exact(mean),
         data_n=count,
     )
+
+
+def _numbers(order: Sequence[int], cell: float, room: float) -> list[Markup]:
+    """Write the answers' numbers beside the rows and above the columns."""
+    middles = [room + (row + 0.5) * cell for row in range(len(order))]
+    rows = [
+        tag("text", str(number + 1), x=room - 3, y=middle + 3, text_anchor="end")
+        for number, middle in zip(order, middles, strict=True)
+    ]
+    columns = [
+        tag("text", str(number + 1), x=middle, y=room - 4, text_anchor="middle")
+        for number, middle in zip(order, middles, strict=True)
+    ]
+    return rows + columns
 
 
 def level_of(similarity: NDArray[np.float64]) -> NDArray[np.int64]:

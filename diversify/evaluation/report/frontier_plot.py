@@ -60,12 +60,11 @@ def frontier_plot(
         points: the models, the important ones first.
         quality: title of the horizontal axis.
         measure: title of the vertical axis.
-        summary: what a screen reader says about the plot.
+        summary: for a screen reader.
     """
-    reaches = [point.reach for point in points if point.reach is not None]
     both: list[Swept | Point] = [*sweep, *points]
     x = axis_of([p.quality for p in both], padding=0.1, count=4)
-    y = axis_of([*(p.diversity for p in both), *reaches], padding=0.1)
+    y = axis_of([*(p.diversity for p in both), *_reaches(points)], padding=0.1)
 
     def at(level: float, diversity: float) -> tuple[float, float]:
         return (
@@ -89,6 +88,10 @@ def frontier_plot(
         class_="frontier",
         role="img",
     )
+
+
+def _reaches(points: Sequence[Point]) -> list[float]:
+    return [point.reach for point in points if point.reach is not None]
 
 
 def _axes(x: Axis, y: Axis, at: Place, quality: str, measure: str) -> list[Markup]:

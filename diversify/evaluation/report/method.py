@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from diversify.evaluation.compare import Comparison
-from diversify.evaluation.report.names import NONE
+from diversify.evaluation.report.names import NONE, deciding
 
 NOTES = (
     "The unit is the prompt. The answers to one prompt are not independent evidence, so every "
@@ -83,6 +83,8 @@ def facts(comparison: Comparison) -> list[Fact]:
         "Kernels": [_revised(kernel) for kernel in recipe.get("kernels", [])],
         "Kernel that counts as trained on": details.get("trained_kernel"),
         "Measures": recipe.get("measures"),
+        "Qualities": [_identity(quality) for quality in recipe.get("qualities", [])],
+        "Qualities that decide": deciding(comparison),
         "Margins": [_margin(*item) for item in details.get("margins", {}).items()],
         "Interval": _interval(details),
         "Versions": [f"{name} {number}" for name, number in details.get("versions", {}).items()],
@@ -101,6 +103,13 @@ def _prompt_set(prompts: Mapping[str, Any]) -> str:
 
 def _revised(kernel: Mapping[str, str]) -> str:
     return kernel["name"] + (f" (revision {kernel['revision']})" if kernel.get("revision") else "")
+
+
+def _identity(quality: Mapping[str, Any] | str) -> str:
+    if isinstance(quality, str):
+        return quality
+    told = ", ".join(f"{name} {value}" for name, value in _flat(quality) if name != "name")
+    return f"{quality['name']} ({told})" if told else str(quality["name"])
 
 
 def _margin(name: str, margin: Mapping[str, Any]) -> str:

@@ -51,11 +51,9 @@ NEUTRAL = {"length": ("longer", "shorter")}
 
 QUALITY_NAMES = {
     "relevance": Name("Relevance", "how close an answer is to its prompt"),
-    "reference_likelihood": Name("Likelihood under the reference model"),
-    "reward_model": Name("Reward model"),
-    "rules": Name("Rules kept"),
-    "answer_list": Name("On the list of accepted answers"),
-    "judge": Name("Judge"),
+    "reference_likelihood": Name("Likelihood under the reference model", "per token"),
+    "prompt_information": Name("Fit to the prompt", "how much the prompt explains, per token"),
+    "valid_answer": Name("Valid answers", "share of answers that are on the list"),
 }
 
 
@@ -84,6 +82,12 @@ def kernel_name(code: str) -> str:
     if kind == "ngram":
         return f"Shared word pairs ({code})" if rest == "2" else f"Shared word n-grams ({code})"
     return f"Judged the same ({rest})" if kind == "equivalence" else f"Meaning ({code})"
+
+
+def deciding(comparison: Comparison) -> list[str]:
+    """Return the qualities that the verdict rests on: all of them unless the comparison says."""
+    named = comparison.details.get("deciding", comparison.qualities)
+    return [name for name in named if name in comparison.qualities]
 
 
 def lead_measure(comparison: Comparison) -> str | None:

@@ -81,10 +81,11 @@ class PromptView(NamedTuple):
 
 
 class Prompts(NamedTuple):
-    """All prompts, greatest gain first, and the axis above their dumbbells."""
+    """All prompts, greatest gain first, the axis above their dumbbells, the kernel of the maps."""
 
     measure: Name
     kernel: str
+    mapped: str
     axis: Markup | None
     views: list[PromptView]
 
@@ -111,9 +112,16 @@ def prompt_views(comparison: Comparison, also: Mapping[str, Comparison], measure
     return Prompts(
         measure_name(measure),
         kernel_name(kernel) if kernel else "",
+        _mapped(comparison),
         dumbbell_axis(axis) if axis else None,
         views,
     )
+
+
+def _mapped(comparison: Comparison) -> str:
+    """Name the kernel whose similarities the samples hold: the first of the recipe."""
+    kernels = comparison.details.get("before", {}).get("recipe", {}).get("kernels", [])
+    return kernel_name(kernels[0]["name"]) if kernels else ""
 
 
 def _columns(

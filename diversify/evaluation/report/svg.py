@@ -128,12 +128,15 @@ def place(labels: Sequence[Label], obstacles: Sequence[Box], frame: Box) -> list
     for label in labels:
         candidates = _places(label, frame)
         costs = [
-            sum(box.overlap(other) for other in taken) + 10 * box.outside(frame) + 0.3 * rank
+            sum(box.overlap(other) for other in taken)
+            + 10 * sum(box.overlap(other) for other in placed)
+            + 10 * box.outside(frame)
+            + 0.3 * rank
             for rank, box in enumerate(candidates)
         ]
         best = candidates[costs.index(min(costs))]
         placed.append(best)
-        taken += [best, *(around(spot, 2) for spot in along(leader(label, best)))]
+        taken += [around(spot, 2) for spot in along(leader(label, best))]
     return placed
 
 

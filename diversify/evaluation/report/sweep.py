@@ -15,6 +15,7 @@ from diversify.evaluation.report.frontier_plot import Point, Swept, frontier_plo
 from diversify.evaluation.report.names import (
     NONE,
     Style,
+    deciding,
     kernel_name,
     lead_measure,
     measure_name,
@@ -71,7 +72,7 @@ def sweep_plots(comparison: Comparison, also: Mapping[str, Comparison]) -> list[
     for code in dict.fromkeys([lead, *primary]):
         panels = [
             panel
-            for quality in comparison.qualities
+            for quality in dict.fromkeys([*deciding(comparison), *comparison.qualities])
             for panel in _panel(comparison, also, code, quality)
         ]
         if panels:

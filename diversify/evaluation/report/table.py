@@ -18,6 +18,7 @@ from diversify.evaluation.report.names import (
     SIMILARITY,
     WORDS,
     Name,
+    deciding,
     kernel_name,
     measure_name,
     monitor_name,
@@ -26,6 +27,10 @@ from diversify.evaluation.report.names import (
 )
 
 SYMBOLS = {"better": "▲", "worse": "▼", "open": "○", "moved": "◆", "held": "✓"}
+WITHOUT_KERNEL = {
+    WORDS: ("Words", "counted in the texts alone"),
+    ANSWERS: ("Known answers", "where the prompt set lists them"),
+}
 Band: TypeAlias = tuple[float, float]
 """How far a quality may move: (minus the margin, the margin or infinity)."""
 
@@ -68,7 +73,7 @@ def table(comparison: Comparison, also: Mapping[str, Comparison]) -> list[Group]
     """Return the groups in the order in which they are read, leaving out empty ones."""
     kernels = list(dict.fromkeys(name.partition(",")[2] for name in comparison.measures))
     ranked = sorted(
-        kernels, key=lambda name: (name in (WORDS, ANSWERS), name != _trained(comparison))
+        kernels, key=lambda name: (name != _trained(comparison), name in WITHOUT_KERNEL)
     )
     groups = [_measures(comparison, also, kernel) for kernel in ranked]
     groups += [_qualities(comparison, also), _monitors(comparison, also)]
@@ -90,14 +95,12 @@ def _measures(comparison: Comparison, also: Mapping[str, Comparison], kernel: st
         if name == "mean_distance":
             inverse = [other and similarity(other) for other in others]
             rows.append(_row(SIMILARITY, f"1 {MINUS} {code}", similarity(change), inverse))
-    if kernel == WORDS:
-        return Group("Words", "no kernel", "counted in the texts alone", rows)
-    if kernel == ANSWERS:
-        return Group("Known answers", "no kernel", "where the prompt set lists them", rows)
+    title, note = WITHOUT_KERNEL.get(kernel, (kernel_name(kernel), "not trained on"))
+    mark = "" if kernel in WITHOUT_KERNEL else "held out"
     if kernel == _trained(comparison):
+        mark = "counts as trained on"
         note = "training may have aimed at it, so it does not decide alone"
-        return Group(kernel_name(kernel), "counts as trained on", note, rows)
-    return Group(kernel_name(kernel), "held out", "not trained on", rows)
+    return Group(title, mark, note, rows)
 
 
 def similarity(change: Change) -> Change:
@@ -113,13 +116,15 @@ def similarity(change: Change) -> Change:
 
 
 def _qualities(comparison: Comparison, also: Mapping[str, Comparison]) -> Group:
-    rows = []
+    decides, rows = deciding(comparison), []
     for code, change in comparison.qualities.items():
         margin = comparison.details.get("margins", {}).get(code)
         others = [other.qualities.get(code) for other in also.values()]
         name = quality_name(code)
         told = "; ".join(part for part in (name.note, _margin_told(margin)) if part)
-        rows.append(_row(name._replace(note=told), code, change, others, margin=_band(margin)))
+        name = name._replace(note=told)
+        row = _row(name, code, change, others, primary=code in decides, margin=_band(margin))
+        rows.append(row)
     note = "it held where the whole interval lies within the margin, the shaded band"
     return Group("Quality", "", note, rows)
 

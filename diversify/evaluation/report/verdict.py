@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from diversify.evaluation.compare import PRIMARY, Comparison
-from diversify.evaluation.report.names import style_of
+from diversify.evaluation.report.names import deciding, style_of
 
 # "Is it shown …?", because False covers what fell and what is merely uncertain: "no" is true of both.
 QUESTIONS = {
@@ -84,7 +84,7 @@ def _quality(comparison: Comparison) -> str:
     lost = any(
         change.ci95[1] < -margins[name]["margin"]
         for name, change in comparison.qualities.items()
-        if name in margins
+        if name in margins and name in deciding(comparison)
     )
     return "quality did not hold" if lost else "quality may not have held"
 
