@@ -4,8 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 DEMO   := $(VENV)/.ready-demo
-# A spinning thread pool halves the speed of any machine that does something else as well.
-export OMP_WAIT_POLICY ?= PASSIVE
+# Threads that spin for long while they wait halve the speed of a machine that does anything else.
+export GOMP_SPINCOUNT ?= 10000
 
 .PHONY: help install demo demo-full check fix types test test-slow wheel-check lock clean
 

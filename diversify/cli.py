@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -268,7 +269,7 @@ def _comparison(options: argparse.Namespace, after: str) -> Comparison:
             margins[name] = float(value)
         except ValueError as error:
             raise ValueError(f"--margin takes QUALITY=NUMBER, got {text!r}") from error
-    return compare(
+    comparison = compare(
         options.before,
         after,
         sweep=options.sweep,
@@ -278,6 +279,8 @@ def _comparison(options: argparse.Namespace, after: str) -> Comparison:
         resamples=options.resamples,
         seed=options.seed,
     )
+    comparison.details["commands"] = shlex.join(["diversify", *sys.argv[1:]])
+    return comparison
 
 
 def _prompts(options: argparse.Namespace) -> int:
@@ -335,28 +338,15 @@ def report_table(report: Report) -> str:
 
 def verdict_table(comparison: Comparison) -> str:
     """Return the comparison as a short table and the verdict in words."""
+    matched = {f"{name} (equal length)": c for name, c in comparison.length_matched.items()}
     rows = [("", "before", "after", "difference", "95 % interval", "improved")]
-    for section in ("measures", "qualities"):
-        for name, change in getattr(comparison, section).items():
-            low, high = change.ci95
-            rows.append(
-                (
-                    name,
-                    f"{change.before:.3f}",
-                    f"{change.after:.3f}",
-                    f"{change.difference:+.3f}",
-                    f"[{low:+.3f}, {high:+.3f}]",
-                    f"{change.improved:.0%}",
-                )
-            )
+    for name, change in (comparison.measures | matched | comparison.qualities).items():
+        low, high = change.ci95
+        numbers = f"{change.before:.3f}", f"{change.after:.3f}", f"{change.difference:+.3f}"
+        rows.append((name, *numbers, f"[{low:+.3f}, {high:+.3f}]", f"{change.improved:.0%}"))
     answers = {True: "yes", False: "no", None: "cannot be said"}
-    lines = [
-        f"before: {comparison.labels[0]}",
-        f"after:  {comparison.labels[1]}",
-        "",
-        _aligned(rows),
-        "",
-    ]
+    lines = [f"before: {comparison.labels[0]}", f"after:  {comparison.labels[1]}"]
+    lines += ["", _aligned(rows), ""]
     for name, reason in comparison.verdict["reasons"].items():
         lines.append(f"{name.replace('_', ' ')}: {answers[comparison.verdict[name]]}. {reason}")
     return "\n".join(lines)

@@ -23,6 +23,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,7 @@ from diversify.evaluation.generate import write_atomically
 from diversify.evaluation.report import write_report
 from diversify.kernels import EmbeddingKernel
 from diversify.models import best_device, best_dtype
+from diversify.trainers.card import write_card
 from diversify.trainers.components import build_qualities
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -150,8 +152,11 @@ def main() -> int:
     parser.add_argument("--output", help="another output folder than the config's")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    # Torch's threads spin while they wait; beside any other process that halves the speed or worse.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "GOMP_SPINCOUNT" not in os.environ:
+        # Torch's waiting threads spin; beside any other process that costs half the speed or more.
+        # The library reads this once, when it is loaded: hence a fresh start.
+        os.environ["GOMP_SPINCOUNT"] = "10000"
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     try:
         run(read_study(Path(options.config), options.output))
     except KeyboardInterrupt:
@@ -223,7 +228,9 @@ def run(study: Study) -> Comparison:
     main_comparison = comparisons.pop("tuned")
     for name, other in comparisons.items():
         other.save(folder / name)
+    main_comparison.details["commands"] = shlex.join(["python", *sys.argv])
     main_comparison.save(folder)
+    write_card(study.adapter, comparison=main_comparison.as_json())
     page = write_report(main_comparison, folder / "report.html", also=comparisons)
     print(f"\n{verdict_table(main_comparison)}\n")
     for name, other in comparisons.items():

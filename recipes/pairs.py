@@ -53,7 +53,7 @@ class PairArguments:
     batch_size: int = 64
     seed: int = 0
     limit: int | None = field(default=None, metadata={"help": "at most so many prompts"})
-    method: Literal["divpo", "gated"] = "divpo"
+    method: Literal["divpo", "gated", "quality"] = "divpo"
     quality: list[str] = field(default_factory=lambda: ["likelihood"])
     quality_model: str | None = field(default=None, metadata={"help": "default: the first model"})
     kernel: str = field(default="embedding", metadata={"help": "or ngram, or answers"})

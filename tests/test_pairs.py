@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from diversify.credit import mutual_information_weight
 from diversify.kernels import NgramKernel
 from diversify.pairs import (
     PairRule,
@@ -17,6 +18,7 @@ from diversify.pairs import (
     merge_pools,
     pairable,
 )
+from diversify.quality import AnswerKernel, AnswerList
 
 S4 = np.array(
     [
@@ -524,3 +526,44 @@ def test_a_rule_that_needs_a_quality_says_so(options):
 def test_an_unknown_option_is_refused():
     with pytest.raises(TypeError, match="temperature"):
         build_pairs(ROWS, kernel=NgramKernel(1), temperature=1.0)
+
+
+# --- the control and the answer kernel ------------------------------------------------------
+
+
+def valid_first(prompts, completions, **columns):
+    return [float(messages[-1]["content"] != "no") for messages in completions]
+
+
+def test_quality_only_pairs_the_best_with_the_worst_whatever_their_diversity():
+    """Values 1, 1, 0, 1: the first valid text meets the invalid one; copies are not used again."""
+    rows = [{"prompt": "?", "generations": ["a", "a", "no", "b"]}]
+    options = {"kernel": NgramKernel(1), "quality": valid_first, "method": "quality", "pairs": 3}
+    pairs = build_pairs(rows, **options)
+    texts = [(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in pairs]
+    assert texts == [("a", "no")]
+    with pytest.raises(ValueError, match="needs a quality"):
+        build_pairs(rows, kernel=NgramKernel(1), method="quality")
+
+
+def test_pairs_by_named_answer_take_rare_answers_once_and_reject_the_mode():
+    """Peru 3, Chile 1, Cuba 1, none 1. Credits 1/3, 1, 1: chosen Chile and Cuba, one text each;
+    mixed: the first pair rejects Peru (typical), the second the text that names nothing (worst)."""
+    answers = [["Peru"], ["Chile"], ["Cuba"]]
+    texts = ["Peru.", "It is Peru", "Peru!", "Chile it is", "Cuba", "dunno"]
+    rows = [{"prompt": "A country?", "generations": texts, "answers": answers}]
+    pairs = build_pairs(
+        rows,
+        kernel_of=lambda columns: AnswerKernel(columns["answers"]),
+        quality={"answers": AnswerList()},
+        method="gated",
+        keep=1.0,
+        at_least={"answers": 1.0},
+        credit=mutual_information_weight,
+        rejected="mixed",
+        pairs=2,
+    )
+    chosen = [row["chosen"][0]["content"] for row in pairs]
+    rejected = [row["rejected"][0]["content"] for row in pairs]
+    assert chosen == ["Chile it is", "Cuba"]
+    assert "Peru" in rejected[0] and rejected[1] == "dunno"

@@ -15,6 +15,8 @@ from scipy import stats
 from diversify.evaluation.evaluate import Report, load_report
 from diversify.evaluation.frontier import Frontier, Standing
 from diversify.evaluation.generate import write_atomically
+from diversify.kernels import NgramKernel
+from diversify.measures import MEASURES
 
 COMPARISON = "comparison.json"
 CONFIDENCE = 0.95
@@ -47,7 +49,11 @@ class Comparison:
 
     Args:
         labels: (before, after).
-        measures, qualities, monitors: name -> `Change`.
+        measures: measure and kernel -> `Change`.
+        qualities: quality -> `Change`.
+        monitors: monitor -> `Change`.
+        length_matched: the primary measures by word n-grams, with the answers to each prompt cut
+            to the shorter of the two median lengths: what is left once length is equal.
         verdict: `collapse_fell`, `quality_held`, `beats_temperature`, each True, False or None
             (cannot be said), and `reasons` with a sentence for each.
         frontier: the temperature sweep of the before model, if one was given.
@@ -60,6 +66,7 @@ class Comparison:
     qualities: dict[str, Change]
     monitors: dict[str, Change]
     verdict: dict[str, Any]
+    length_matched: dict[str, Change] = field(default_factory=dict)
     frontier: Frontier | None = None
     details: dict[str, Any] = field(default_factory=dict)
     samples: tuple[list[dict[str, Any]], list[dict[str, Any]]] = field(default=([], []), repr=False)
@@ -67,7 +74,7 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         """Return the content of `comparison.json`."""
         found: dict[str, Any] = {"before": self.labels[0], "after": self.labels[1]}
-        for section in ("measures", "qualities", "monitors"):
+        for section in ("measures", "qualities", "monitors", "length_matched"):
             changes: dict[str, Change] = getattr(self, section)
             found[section] = {name: _change_json(change) for name, change in changes.items()}
         found["verdict"] = self.verdict
@@ -120,7 +127,8 @@ def compare(
     """
     before, after = _as_report(before), _as_report(after)
     _same_recipe(before, after)
-    pairs = _paired(before, after)
+    after = after.ordered([sample["id"] for sample in before.samples])
+    pairs = before.samples, after.samples
     higher = _directions(before)
     changes = {
         section: _changes(*pairs, section, higher, resamples, seed)
@@ -146,6 +154,7 @@ def compare(
         measures=changes["measures"],
         qualities=changes["qualities"],
         monitors=changes["monitors"],
+        length_matched=_length_matched(*pairs, resamples, seed),
         verdict=verdict,
         frontier=curve,
         details={
@@ -154,7 +163,7 @@ def compare(
             "margins": margin,
             "deciding": decides,
             "trained_kernel": trained,
-            "standings": [standing._asdict() for standing in standings],
+            "standings": [standing.as_json() for standing in standings],
             "resamples": resamples,
             "seed": seed,
             "confidence": CONFIDENCE,
@@ -177,13 +186,18 @@ def _same_recipe(before: Report, after: Report) -> None:
         raise ValueError(f"the reports were not made by one recipe: {listed}")
 
 
-def _paired(before: Report, after: Report) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    other = {sample["id"]: sample for sample in after.samples}
-    ids = [sample["id"] for sample in before.samples]
-    if set(ids) != set(other):
-        lonely = sorted(set(ids) ^ set(other))
-        raise ValueError(f"the reports hold different prompts, for instance {lonely[:3]}")
-    return before.samples, [other[name] for name in ids]
+def _same_model(before: Report, swept: Report) -> None:
+    """Insist that a report of the sweep differs from `before` in temperature alone."""
+    for part in ("engine", "strategy", "sampling"):
+        old, new = (
+            dict(report.summary["config"]["settings"].get(part, {})) for report in (before, swept)
+        )
+        for settings in (old, new):
+            settings.pop("temperature", None)
+        if old != new:
+            raise ValueError(
+                f"{swept.label} is no temperature of {before.label}: its {part} differs"
+            )
 
 
 def _directions(report: Report) -> dict[str, bool]:
@@ -201,7 +215,7 @@ def _changes(
     seed: int,
 ) -> dict[str, Change]:
     found = {}
-    for name in before[0][section]:
+    for name in dict.fromkeys(name for row in before for name in row[section]):
         old, new = (
             np.array(
                 [np.nan if row[section].get(name) is None else row[section][name] for row in rows]
@@ -215,6 +229,27 @@ def _changes(
                 old[both], new[both], higher_is_better=better, resamples=resamples, seed=seed
             )
     return found
+
+
+def _length_matched(
+    before: list[dict[str, Any]], after: list[dict[str, Any]], resamples: int, seed: int
+) -> dict[str, Change]:
+    """Measure again with the answers cut to one length; lexically, so that no model is needed."""
+    kernel = NgramKernel(2)
+    found: dict[str, list[list[float]]] = {name: [[], []] for name in PRIMARY}
+    for rows in zip(before, after, strict=True):
+        words = [[text.split() for text in row["generations"]] for row in rows]
+        cap = int(min(np.median([len(text) for text in texts]) for texts in words))
+        for side, texts in enumerate(words):
+            similarity = kernel([" ".join(text[:cap]) for text in texts])
+            for name in PRIMARY:
+                found[name][side].append(MEASURES[name](similarity))
+    return {
+        f"{name},{kernel.name}": paired_change(
+            np.array(old), np.array(new), resamples=resamples, seed=seed
+        )
+        for name, (old, new) in found.items()
+    }
 
 
 def paired_change(
@@ -286,8 +321,11 @@ def _margins(report: Report, given: dict[str, float] | None) -> dict[str, dict[s
 def _deciding(qualities: dict[str, Change], names: Sequence[str] | None) -> list[str]:
     if names is None:
         return list(qualities)
-    if unknown := [name for name in names if name not in qualities]:
-        raise ValueError(f"deciding names {unknown}; the measured qualities are {list(qualities)}")
+    unknown = [name for name in names if name not in qualities]
+    if unknown or not names:
+        raise ValueError(
+            f"deciding takes measured qualities ({list(qualities)}), got {list(names)}"
+        )
     return list(names)
 
 
@@ -306,6 +344,7 @@ def _against_sweep(
         return None, []
     for report in reports:
         _same_recipe(before, report)
+        _same_model(before, report)
     curve = frontier([*reports])
     return curve, curve.standings(
         after, measures=PRIMARY, qualities=qualities, resamples=resamples, seed=seed
@@ -322,7 +361,7 @@ def _verdict(
     parts = {
         "collapse_fell": _collapse_fell(measures, trained),
         "quality_held": _quality_held(qualities, margins),
-        "beats_temperature": _beats_temperature(standings),
+        "beats_temperature": _beats_temperature(standings, bool(qualities)),
     }
     verdict: dict[str, Any] = {name: answer for name, (answer, _) in parts.items()}
     return verdict | {"reasons": {name: reason for name, (_, reason) in parts.items()}}
@@ -365,6 +404,8 @@ def _quality_held(
     """True only if every quality's whole interval lies within its margin."""
     if not qualities:
         return None, "no quality was measured."
+    if (few := min(change.n_prompts for change in qualities.values())) < 2:
+        return None, f"only {few} prompt: an interval needs at least two."
     lost, unsure, risen, held = [], [], [], []
     for name, change in qualities.items():
         margin, two_sided = margins[name]["margin"], margins[name]["two_sided"]
@@ -402,8 +443,10 @@ def _told(name: str, change: Change, margins: dict[str, dict[str, Any]]) -> str:
     return f"{name} {moved}, margin {margins[name]['margin']:g}"
 
 
-def _beats_temperature(standings: Sequence[Standing]) -> tuple[bool | None, str]:
+def _beats_temperature(standings: Sequence[Standing], any_quality: bool) -> tuple[bool | None, str]:
     """True only if the point lies above the base model's curve for every measure and quality."""
+    if not any_quality:
+        return None, "no quality was measured at which diversity could be compared."
     if not standings:
         return None, "no temperature sweep of the base model was given."
     above = [s for s in standings if s.above is True]
@@ -413,7 +456,7 @@ def _beats_temperature(standings: Sequence[Standing]) -> tuple[bool | None, str]
     if not_above:
         return False, f"above the base model's curve in {len(above)} of {len(standings)}: {told}."
     if outside:
-        return None, f"the sweep does not reach this quality in {len(outside)} cases: {told}."
+        return None, f"it cannot be said in {len(outside)} of {len(standings)}: {told}."
     return True, f"above the base model's curve throughout: {told}."
 
 

@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 
 from diversify import __version__
 from diversify.engines import text_of
-from diversify.evaluation.generate import Run, load_run, write_atomically
+from diversify.evaluation.generate import (
+    Run,
+    json_line,
+    load_run,
+    prompts_digest,
+    write_atomically,
+)
 from diversify.kernels import EmbeddingKernel, Kernel, NgramKernel
 from diversify.lexical import HIGHER_IS_BETTER as LEXICAL_DIRECTION
 from diversify.lexical import LEXICAL, exact_duplicate_rate
@@ -68,6 +74,21 @@ class Report:
         """A short name for tables: model, adapter, strategy and temperature."""
         return str(self.summary["config"]["label"])
 
+    def names(self, section: str) -> list[str]:
+        """Return the names in `measures`, `qualities` or `monitors`, of all prompts together."""
+        return list(dict.fromkeys(name for sample in self.samples for name in sample[section]))
+
+    def ordered(self, ids: Sequence[str]) -> Report:
+        """Return the report with its prompts in this order.
+
+        Raises:
+            ValueError: these are not the ids of the report.
+        """
+        found = {sample["id"]: sample for sample in self.samples}
+        if lonely := sorted(set(ids) ^ set(found)):
+            raise ValueError(f"the reports hold different prompts, for instance {lonely[:3]}")
+        return Report(self.summary, [found[name] for name in ids])
+
     def column(self, section: str, name: str) -> NDArray[np.float64]:
         """Return one value a prompt, NaN where there is none, in the order of `samples`."""
         values = [sample[section].get(name) for sample in self.samples]
@@ -77,8 +98,7 @@ class Report:
         """Write `report.json` and `samples.jsonl` into a folder and return the report's path."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        lines = [json.dumps(sample, ensure_ascii=False) + "\n" for sample in self.samples]
-        write_atomically(folder / SAMPLES, "".join(lines))
+        write_atomically(folder / SAMPLES, "".join(map(json_line, self.samples)))
         write_atomically(folder / REPORT, json.dumps(self.summary, indent=2) + "\n")
         return folder / REPORT
 
@@ -230,8 +250,9 @@ def _summary(
     name = settings.get("prompts", {}).get("name", run.path.stem)
     results: dict[str, float | None] = {}
     unscored = {}
+    report = Report({}, samples)
     for section in ("measures", "qualities", "monitors"):
-        for key in dict.fromkeys(key for sample in samples for key in sample[section]):
+        for key in report.names(section):
             found = [sample[section].get(key) for sample in samples]
             values = np.array([value for value in found if value is not None])
             results[_key(section, key)] = float(values.mean()) if values.size else None
@@ -243,7 +264,7 @@ def _summary(
     return {
         "results": {name: results},
         "higher_is_better": {
-            name: {_key("measures", key): _higher(key) for key in samples[0]["measures"]}
+            name: {_key("measures", key): _higher(key) for key in report.names("measures")}
             | {_key("qualities", scorer.name): True for scorer in quality}
         },
         "n-samples": {
@@ -299,8 +320,9 @@ def _recipe(
     settings = run.settings
     counts = sorted({len(row["generations"]) for row in run.rows})
     engine = settings.get("engine", {})
+    digest = prompts_digest((row["id"], row["prompt"]) for row in run.rows)
     return {
-        "prompts": settings.get("prompts", {"name": run.path.stem, "n": len(run.rows)}),
+        "prompts": settings.get("prompts") or {"n": len(run.rows), "sha256": digest},
         "samples": counts[0] if len(counts) == 1 else counts,
         "measures": sorted(measures),
         "kernels": [

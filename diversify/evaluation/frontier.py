@@ -6,6 +6,7 @@ gives more diversity than the same model, sampled hotter, gives at the same qual
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -34,6 +35,11 @@ class Standing(NamedTuple):
     ci95: tuple[float, float]
     above: bool | None
     note: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields; a bound that cannot be given is None, since JSON has no infinity."""
+        bounds = [bound if math.isfinite(bound) else None for bound in self.ci95]
+        return self._asdict() | {"ci95": bounds}
 
     def told(self) -> str:
         """Say the gap in a few words."""
@@ -81,15 +87,12 @@ class Frontier:
         Raises:
             ValueError: the point's prompts are not those of the sweep.
         """
-        ids = [sample["id"] for sample in report.samples]
-        for swept in self.reports:
-            if [sample["id"] for sample in swept.samples] != ids:
-                raise ValueError(f"{swept.label} and {report.label} hold different prompts")
-        names = [name for name in report.samples[0]["measures"] if name.split(",")[0] in measures]
+        report = report.ordered([sample["id"] for sample in self.reports[0].samples])
+        names = [name for name in report.names("measures") if name.split(",")[0] in measures]
         return [
             self._standing(report, measure, quality, resamples, seed)
             for measure in names
-            for quality in (report.samples[0]["qualities"] if qualities is None else qualities)
+            for quality in (report.names("qualities") if qualities is None else qualities)
         ]
 
     def _standing(
@@ -126,8 +129,10 @@ class Frontier:
                 rng=np.random.default_rng(seed),
             ).confidence_interval
             low, high = float(interval.low), float(interval.high)
-        above: bool | None = low > 0
-        if at < levels.min() and high > 0:
+        above: bool | None = low > 0 if len(everyone) > 1 else None
+        if len(everyone) == 1:
+            note = " (one prompt has no interval)"
+        elif at < levels.min() and high > 0:
             # Hotter than the sweep went, the base might have been as diverse: nobody knows.
             above, note = None, " (worse quality than the hottest temperature of the sweep)"
         return Standing(measure, quality, central, (low, high), above, note)
@@ -179,12 +184,12 @@ def frontier(runs: Sequence[Report | str | Path]) -> Frontier:
     if len(found) < 2:
         raise ValueError(f"a frontier needs at least two temperatures, got {sorted(found)}")
     order = sorted(found)
-    return Frontier(tuple(found[temperature] for temperature in order), tuple(order))
+    ids = [sample["id"] for sample in reports[0].samples]
+    return Frontier(tuple(found[heat].ordered(ids) for heat in order), tuple(order))
 
 
 def _means(report: Report, section: str) -> dict[str, float | None]:
-    names = report.samples[0][section]
-    found = {name: report.column(section, name) for name in names}
+    found = {name: report.column(section, name) for name in report.names(section)}
     return {
         name: None if np.isnan(values).all() else float(np.nanmean(values))
         for name, values in found.items()

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -78,7 +78,7 @@ def load_run(path: str | Path) -> Run:
     rows = []
     for number, row in read_jsonl(file.read_text("utf-8"), str(file)):
         _check_row(row, f"{file}, line {number}")
-        row.setdefault("id", f"{file.stem}-{number:04d}")
+        row.setdefault("id", f"row-{number:04d}")
         rows.append(row)
     if not rows:
         raise ValueError(f"{file} holds no rows")
@@ -142,7 +142,7 @@ def generate(
             columns = {name: [value] for name, value in row.columns.items()}
             drawn = strategy(engine, [row.prompt], samples, sampling, columns=columns)
             record = _record(row, drawn, settings)
-            stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+            stream.write(json_line(record))
             stream.flush()
             os.fsync(stream.fileno())
             if progress:
@@ -156,7 +156,6 @@ def run_settings(
     engine: Engine, prompts: PromptSet, samples: int, strategy: Strategy, sampling: Sampling
 ) -> dict[str, Any]:
     """Return everything that decides a run, as it is written to `run.json`."""
-    ids = "\n".join(f"{row.id}\t{json.dumps(row.prompt, sort_keys=True)}" for row in prompts)
     return {
         "engine": engine.identity,
         "sampling": asdict(sampling),
@@ -166,7 +165,7 @@ def run_settings(
             "name": prompts.name,
             "version": prompts.version,
             "n": len(prompts),
-            "sha256": hashlib.sha256(ids.encode()).hexdigest()[:16],
+            "sha256": prompts_digest((row.id, row.prompt) for row in prompts),
         },
     }
 
@@ -233,6 +232,22 @@ def _whole_rows(partial: Path) -> set[str]:
         with partial.open("r+b") as stream:
             stream.truncate(len(whole))
     return {str(row["id"]) for _, row in read_jsonl(whole.decode("utf-8"), str(partial))}
+
+
+def json_line(record: dict[str, Any]) -> str:
+    """Return a record as one line of JSON, readable unless a lone surrogate forbids it."""
+    line = json.dumps(record, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        line = json.dumps(record)
+    return line + "\n"
+
+
+def prompts_digest(prompts: Iterable[tuple[str, Any]]) -> str:
+    """Return a hash of (id, prompt) pairs in any order: the same questions, the same digest."""
+    lines = sorted(f"{name}\t{json.dumps(prompt, sort_keys=True)}" for name, prompt in prompts)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from datasets import Dataset
 
-from diversify.credit import Credit, leave_one_out
+from diversify.credit import TIE, Credit, leave_one_out
 from diversify.engines import Prompt, as_messages
 from diversify.gates import Quality, ask_qualities, best_share, check_keep, standing
 from diversify.kernels import Kernel, check_integer
@@ -23,12 +23,13 @@ from diversify.pairs.rules import (
     deviation_weights,
     divpo_pairs,
     gated_pairs,
+    match,
     pairable,
 )
 
 logger = logging.getLogger(__name__)
 
-Method: TypeAlias = Literal["divpo", "gated"]
+Method: TypeAlias = Literal["divpo", "gated", "quality"]
 
 RUN_COLUMNS = {"prompt", "generations", "model", "truncated", "details", "config", "key"}
 """What a row of `generations.jsonl` says about its run, and no quality is told."""
@@ -39,7 +40,8 @@ class PairRule:
     """How the pairs of one pool are chosen: every option of `build_pairs` that is a rule.
 
     Args:
-        method: `"divpo"` (the paper) or `"gated"` (ours).
+        method: `"divpo"` (the paper), `"gated"` (ours) or `"quality"` (the control: the best
+            against the worst, and diversity plays no part).
         credit: S to credits (n,): which completions are diverse.
         fraction: divpo: share of the pool that counts as best, and as worst, in (0, 0.5].
         pairs: pairs a prompt, at most.
@@ -114,6 +116,10 @@ class PairRule:
                 pairs=self.pairs,
                 allowed=allowed,
             )
+        if self.method == "quality":
+            best = np.argsort(-rank, kind="stable")
+            better = rank[:, None] > rank[None, :] + TIE
+            return match(best, best[::-1], self.pairs, texts=completions, allowed=allowed & better)
         passing = np.ones(n, dtype=np.bool_)
         for name, values in qualities.items():
             passing &= best_share(values, keep=self._share(name))
@@ -249,7 +255,7 @@ def build_pairs(
     if (kernel is None) == (kernel_of is None):
         raise ValueError("build_pairs takes either kernel or kernel_of")
     qualities = quality if isinstance(quality, Mapping) else {"quality": quality} if quality else {}
-    if not qualities and (rule.method == "divpo" or rule.rejected != "typical"):
+    if not qualities and (rule.method in ("divpo", "quality") or rule.rejected != "typical"):
         raise ValueError(
             f"method={rule.method!r} with rejected={rule.rejected!r} needs a quality, got none"
         )

@@ -167,5 +167,57 @@ def test_only_deciding_qualities_decide_and_the_others_are_still_told(plant):
     verdict = compare(before, after, deciding=["wit"], resamples=300).verdict
     assert verdict["quality_held"] is True
     assert "likelihood -1.0" in verdict["reasons"]["quality_held"]
-    with pytest.raises(ValueError, match="deciding names"):
+    with pytest.raises(ValueError, match="deciding takes measured qualities"):
         compare(before, after, deciding=["charm"])
+
+
+def test_prompts_are_paired_by_id_whatever_their_order(plant):
+    sweep = sweep_of(plant)
+    after = plant(noisy(0.6, 7), noisy(-2, 8), 0.6, "tuned")
+    straight = compare(sweep[1], after, sweep=sweep, resamples=200)
+    after.samples.reverse()
+    sweep[0].samples.reverse()
+    turned = compare(sweep[1], after, sweep=sweep, resamples=200)
+    assert turned.as_json()["measures"] == straight.as_json()["measures"]
+    assert turned.verdict == straight.verdict
+    del after.samples[0]
+    with pytest.raises(ValueError, match="different prompts"):
+        compare(sweep[1], after, resamples=200)
+
+
+def test_a_sweep_of_another_model_is_refused(make_report):
+    base, hot = make_report("base", 0.6), make_report("hot", 1.0)
+    other = make_report("other", 1.0, model="parrot")
+    with pytest.raises(ValueError, match="its engine differs"):
+        compare(base, hot, sweep=[base, other])
+
+
+def test_one_prompt_says_nothing_and_is_still_json(plant, tmp_path):
+    one = [
+        plant(np.array([d]), np.array([q]), t, "b") for d, q, t in ((0.2, -1, 0.3), (0.4, -2, 1))
+    ]
+    after = plant(np.array([0.9]), np.array([-2.0]), 0.3, "tuned")
+    comparison = compare(one[0], after, sweep=one, resamples=100)
+    answers = [comparison.verdict[name] for name in ("collapse_fell", "quality_held")]
+    assert answers == [None, None] and comparison.verdict["beats_temperature"] is None
+    text = comparison.save(tmp_path).read_text()
+    assert "Infinity" not in text and "NaN" not in text
+
+
+def test_without_a_quality_the_reason_says_so(make_report):
+    sweep = [make_report(f"t{t}", t, quality=[]) for t in (0.2, 1.0)]
+    verdict = compare(sweep[0], sweep[1], sweep=sweep, resamples=100).verdict
+    assert verdict["beats_temperature"] is None
+    assert "no quality" in verdict["reasons"]["beats_temperature"]
+
+
+def test_equal_length_removes_what_length_alone_brings(plant):
+    """Before: 'a b'; after: 'a b' and a different tail. Cut to two words they are the same."""
+    before, after = (plant(noisy(0.4, 0), noisy(-2, 1), 0.6, name) for name in ("b", "a"))
+    for row in before.samples:
+        row["generations"] = ["a b", "a b"]
+    for row in after.samples:
+        row["generations"] = ["a b c d", "a b e f"]
+    matched = compare(before, after, resamples=100).length_matched
+    assert matched["vendi,ngram-2"].after == pytest.approx(1.0)
+    assert matched["mean_distance,ngram-2"].difference == pytest.approx(0.0)

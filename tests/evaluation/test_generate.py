@@ -159,3 +159,19 @@ def test_malformed_generations_are_named(tmp_path, line, message):
 def test_a_folder_without_a_run_says_so(tmp_path):
     with pytest.raises(ValueError, match=r"holds no generations\.jsonl"):
         load_run(tmp_path)
+
+
+def test_lone_surrogates_survive_the_disk(prompts, talking_engine, tmp_path):
+    run = generate(talking_engine(words=("a\ud800b", "č")), prompts, 2, output=tmp_path / "run")
+    assert {text for row in run.rows for text in row["generations"]} <= {"a\ud800b", "č"}
+
+
+def test_bare_files_with_the_same_prompts_can_be_compared(tmp_path):
+    from diversify.evaluation import compare, evaluate
+
+    reports = []
+    for name, texts in (("before", ["x", "x"]), ("after", ["x", "y"])):
+        rows = [{"prompt": f"q{i}", "generations": texts} for i in range(3)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        reports.append(evaluate(tmp_path / f"{name}.jsonl"))
+    assert compare(*reports, resamples=100).measures["vendi,ngram-2"].difference > 0.9

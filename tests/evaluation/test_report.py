@@ -15,7 +15,17 @@ from diversify.evaluation.report.figures import LEVELS, dumbbell, heat_map, inte
 from diversify.evaluation.report.frontier_plot import FRAME, Point, Swept, frontier_plot
 from diversify.evaluation.report.names import Style, style_of
 from diversify.evaluation.report.prompts import alike_order
-from diversify.evaluation.report.svg import Box, Label, along, around, axis_of, place, tag, ticks
+from diversify.evaluation.report.svg import (
+    Box,
+    Label,
+    along,
+    around,
+    axis_of,
+    leader,
+    place,
+    tag,
+    ticks,
+)
 from diversify.evaluation.report.table import judged, within
 from diversify.evaluation.report.verdict import badges, headline
 from diversify.evaluation.report.visible import visible
@@ -654,6 +664,22 @@ def test_labels_do_not_collide():
         assert all(box.outside(FRAME) < 1e-6 for box in boxes)
 
 
+def test_later_labels_keep_off_the_lines_of_earlier_ones():
+    rng = np.random.default_rng(2)
+    lines = 0
+    for _ in range(60):
+        spots = rng.uniform((300, 120), (350, 170), (6, 2))
+        labels = [
+            Label("some label" if n < 3 else f"T {n}", *spot, "") for n, spot in enumerate(spots)
+        ]
+        boxes = place(labels, [around((x, y), 7) for x, y in spots], FRAME)
+        for first, second in itertools.combinations(range(6), 2):
+            line = along(leader(labels[first], boxes[first]))
+            lines += bool(line)
+            assert sum(around(spot, 1).overlap(boxes[second]) for spot in line) == 0
+    assert lines > 20
+
+
 def test_overlap_and_lines():
     assert Box(0, 0, 2, 2).overlap(Box(1, 1, 4, 4)) == 1
     assert Box(0, 0, 1, 1).overlap(Box(2, 0, 3, 1)) == 0
@@ -685,6 +711,11 @@ def test_frontier_shows_the_sweep_and_the_models():
         e["data-kind"]: (e["data-quality"], e["data-diversity"]) for e in plot.all("g", "point")
     }
     assert points == {"before": ("0.8", "2"), "after": ("0.79", "3.5")}
+    # At quality 0.79 the curve, between (0.8, 2) and (0.6, 3), offers 2.05.
+    (gap,) = plot.all("line", "gap")
+    height = {e["data-diversity"]: float(e["cy"]) for e in plot.all("circle", "swept")}
+    offered = height["2"] + 0.05 * (height["3"] - height["2"])
+    assert float(gap["y2"]) == pytest.approx(offered, abs=0.02)
     # The model before is a point of the sweep: one label names both.
     labels = [e["text"] for e in plot.all("text", "label")]
     assert sorted(labels) == ["After", "Before, T 1", "T 0.5", "T 1.5"]
@@ -824,6 +855,8 @@ def test_recipe_notes_and_commands_are_told():
     ):
         assert told in parsed.text
     differing = [" ".join(e["text"].split()) for e in parsed.all("tr", "differs")]
+    rows = parsed.all("section", aria_labelledby="method")[0]["text"]
+    assert rows.index("engine.adapter") < rows.index("engine.model")
     assert any("engine.adapter" in row and "my-lora" in row for row in differing)
     assert not any("sampling.temperature" in row for row in differing)
     assert not Page(render(comparison())).all("pre")

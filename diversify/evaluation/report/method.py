@@ -38,7 +38,7 @@ class Fact(NamedTuple):
 
 
 def settings(comparison: Comparison, also: Mapping[str, Comparison]) -> list[Setting]:
-    """Return how each model was asked, one row a setting, a column for each model."""
+    """Return how each model was asked, a row each, a column for each model, differences first."""
     models = [comparison.details.get(side, {}) for side in ("before", "after")]
     models += [other.details.get("after", {}) for other in also.values()]
     asked = [dict(_flat(_drawing(model))) for model in models]
@@ -47,7 +47,7 @@ def settings(comparison: Comparison, also: Mapping[str, Comparison]) -> list[Set
     for name in names:
         values = [found.get(name, NONE) for found in asked]
         rows.append(Setting(name, values, differs=len(set(values)) > 1))
-    return rows
+    return sorted(rows, key=lambda setting: not setting.differs)
 
 
 def _drawing(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -267,7 +267,8 @@ def _numbers(samples: Sequence[Sample | None]) -> Iterator[Number]:
     for section, named in SECTIONS:
         for code in before.get(section, {}):
             values = [sample[section].get(code) if sample else None for sample in samples]
-            style, name = Style(3, named(code).share), named(code)
+            name = named(code)
+            style = Style(1, share=True) if name.share else Style(3)
             old, new = values[:2]
             yield Number(
                 title=name.title,
