@@ -1,6 +1,7 @@
 """The instrument: prompts → run folder → report → comparison with a verdict."""
 
-from diversify.evaluation.compare import Change, Comparison, compare, paired_change
+from diversify.evaluation.change import Change, paired_change
+from diversify.evaluation.compare import Comparison, compare
 from diversify.evaluation.evaluate import Report, evaluate, load_report
 from diversify.evaluation.frontier import Frontier, Standing, frontier
 from diversify.evaluation.generate import Run, generate, load_run

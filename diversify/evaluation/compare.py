@@ -6,41 +6,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
 
+from diversify.evaluation.change import CONFIDENCE, Change, paired_change
 from diversify.evaluation.evaluate import Report, load_report
 from diversify.evaluation.frontier import Frontier, Standing
 from diversify.evaluation.generate import write_atomically
+from diversify.evaluation.verdict import PRIMARY, judge, told_change
 from diversify.kernels import NgramKernel
 from diversify.measures import MEASURES
 
 COMPARISON = "comparison.json"
-CONFIDENCE = 0.95
-
-PRIMARY = ("mean_distance", "vendi")
-"""The measures that decide: one minus the mean pairwise similarity, and the effective number."""
-
-
-class Change(NamedTuple):
-    """One number before and after, with the interval of its mean paired difference."""
-
-    before: float
-    after: float
-    difference: float
-    ci95: tuple[float, float]
-    n_prompts: int
-    improved: float
-    higher_is_better: bool
-
-    @property
-    def sign(self) -> int:
-        """+1 if the interval lies on the better side of zero, -1 on the worse side, 0 if across."""
-        low, high = self.ci95 if self.higher_is_better else (-self.ci95[1], -self.ci95[0])
-        return 1 if low > 0 else -1 if high < 0 else 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +54,7 @@ class Comparison:
         found: dict[str, Any] = {"before": self.labels[0], "after": self.labels[1]}
         for section in ("measures", "qualities", "monitors", "length_matched"):
             changes: dict[str, Change] = getattr(self, section)
-            found[section] = {name: _change_json(change) for name, change in changes.items()}
+            found[section] = {name: change.as_json() for name, change in changes.items()}
         found["verdict"] = self.verdict
         found["frontier"] = self.frontier.as_json() if self.frontier else None
         return found | {"details": self.details}
@@ -145,9 +123,9 @@ def compare(
             f"trained_kernel {trained!r} is not in the reports; there are {sorted(known)}"
         )
     judged = {name: changes["qualities"][name] for name in decides}
-    verdict = _verdict(changes["measures"], judged, margin, standings, trained)
+    verdict = judge(changes["measures"], judged, margin, standings, trained)
     if beside := [name for name in changes["qualities"] if name not in decides]:
-        told = "; ".join(_told(name, changes["qualities"][name], margin) for name in beside)
+        told = "; ".join(told_change(name, changes["qualities"][name], margin) for name in beside)
         verdict["reasons"]["quality_held"] += f" Measured beside it, not deciding: {told}."
     return Comparison(
         labels=(before.label, after.label),
@@ -252,61 +230,6 @@ def _length_matched(
     }
 
 
-def paired_change(
-    before: NDArray[np.float64],
-    after: NDArray[np.float64],
-    *,
-    higher_is_better: bool = True,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> Change:
-    """Return the mean paired difference with its 95 % bootstrap interval.
-
-    Args:
-        before: one value a prompt (p,).
-        after: the same prompts in the same order (p,).
-        higher_is_better: which direction `improved` counts.
-        resamples: bootstrap resamples.
-        seed: of the bootstrap.
-
-    Raises:
-        ValueError: lengths differ, or there is no prompt at all.
-
-    >>> paired_change(np.array([1.0, 2.0]), np.array([2.0, 3.0])).ci95
-    (1.0, 1.0)
-    """
-    if before.shape != after.shape or before.ndim != 1 or not before.size:
-        raise ValueError(f"need two equally long rows of values, got {before.shape}, {after.shape}")
-    difference = after - before
-    mean = float(difference.mean())
-    better = difference > 0 if higher_is_better else difference < 0
-    if before.size < 2:
-        interval = (float("-inf"), float("inf"))
-    elif np.ptp(difference) <= 1e-12 * max(1.0, abs(mean)):
-        # Every prompt moved equally far, up to rounding: BCa is undefined, and nothing is uncertain.
-        interval = (mean, mean)
-    else:
-        found = stats.bootstrap(
-            (difference,),
-            np.mean,
-            n_resamples=resamples,
-            confidence_level=CONFIDENCE,
-            method="BCa",
-            rng=np.random.default_rng(seed),
-            batch=1000,
-        ).confidence_interval
-        interval = (float(found.low), float(found.high))
-    return Change(
-        before=float(before.mean()),
-        after=float(after.mean()),
-        difference=mean,
-        ci95=interval,
-        n_prompts=int(before.size),
-        improved=float(better.mean()),
-        higher_is_better=higher_is_better,
-    )
-
-
 def _margins(report: Report, given: dict[str, float] | None) -> dict[str, dict[str, Any]]:
     found = {name: dict(entry) for name, entry in report.summary["config"]["qualities"].items()}
     for name, margin in (given or {}).items():
@@ -349,122 +272,3 @@ def _against_sweep(
     return curve, curve.standings(
         after, measures=PRIMARY, qualities=qualities, resamples=resamples, seed=seed
     )
-
-
-def _verdict(
-    measures: dict[str, Change],
-    qualities: dict[str, Change],
-    margins: dict[str, dict[str, Any]],
-    standings: Sequence[Standing],
-    trained: str,
-) -> dict[str, Any]:
-    parts = {
-        "collapse_fell": _collapse_fell(measures, trained),
-        "quality_held": _quality_held(qualities, margins),
-        "beats_temperature": _beats_temperature(standings, bool(qualities)),
-    }
-    verdict: dict[str, Any] = {name: answer for name, (answer, _) in parts.items()}
-    return verdict | {"reasons": {name: reason for name, (_, reason) in parts.items()}}
-
-
-def _collapse_fell(measures: dict[str, Change], trained: str) -> tuple[bool | None, str]:
-    """True only if every primary measure rose under the trained *and* the held-out kernels."""
-    primary = {name: c for name, c in measures.items() if name.partition(",")[0] in PRIMARY}
-    if not primary:
-        return None, f"neither {' nor '.join(PRIMARY)} was measured."
-    few = min(change.n_prompts for change in primary.values())
-    if few < 2:
-        return None, f"only {few} prompt: an interval needs at least two."
-    rose = [name for name, change in primary.items() if change.sign > 0]
-    fell = [name for name, change in primary.items() if change.sign < 0]
-    open_ = [name for name in primary if name not in rose and name not in fell]
-    held_out = [name for name in primary if name.partition(",")[2] != trained]
-    if not fell and not open_ and held_out:
-        return True, (
-            f"{_list(rose)} rose, every 95 % interval above zero; "
-            f"{_list(held_out)} use a kernel that was not trained on."
-        )
-    said = [
-        f"{_list(names)} {verb}"
-        for names, verb in (
-            (rose, "rose"),
-            (open_, "did not change for certain"),
-            (fell, "fell, so answers became more alike by it"),
-        )
-        if names
-    ]
-    if not held_out:
-        return None, "; ".join(said) + "; there is no kernel that was not trained on."
-    return False, "; ".join(said) + "."
-
-
-def _quality_held(
-    qualities: dict[str, Change], margins: dict[str, dict[str, Any]]
-) -> tuple[bool | None, str]:
-    """True only if every quality's whole interval lies within its margin."""
-    if not qualities:
-        return None, "no quality was measured."
-    if (few := min(change.n_prompts for change in qualities.values())) < 2:
-        return None, f"only {few} prompt: an interval needs at least two."
-    lost, unsure, risen, held = [], [], [], []
-    for name, change in qualities.items():
-        margin, two_sided = margins[name]["margin"], margins[name]["two_sided"]
-        low, high = change.ci95
-        told = _told(name, change, margins)
-        if high < -margin:
-            lost.append(told)
-        elif low < -margin:
-            unsure.append(told)
-        elif two_sided and high > margin:
-            risen.append(told)
-        else:
-            held.append(told)
-    if not (lost or unsure or risen):
-        return True, "every interval is within its margin: " + "; ".join(held) + "."
-    said = [
-        f"{what}: " + "; ".join(names)
-        for what, names in (
-            ("fell beyond the margin", lost),
-            ("may have fallen beyond the margin", unsure),
-            (
-                "may have risen beyond the margin, which for a likelihood is a sign of collapse",
-                risen,
-            ),
-            ("held", held),
-        )
-        if names
-    ]
-    return False, ". ".join(said) + "."
-
-
-def _told(name: str, change: Change, margins: dict[str, dict[str, Any]]) -> str:
-    low, high = change.ci95
-    moved = f"{change.difference:+.3f} [{low:+.3f}, {high:+.3f}]"
-    return f"{name} {moved}, margin {margins[name]['margin']:g}"
-
-
-def _beats_temperature(standings: Sequence[Standing], any_quality: bool) -> tuple[bool | None, str]:
-    """True only if the point lies above the base model's curve for every measure and quality."""
-    if not any_quality:
-        return None, "no quality was measured at which diversity could be compared."
-    if not standings:
-        return None, "no temperature sweep of the base model was given."
-    above = [s for s in standings if s.above is True]
-    not_above = [s for s in standings if s.above is False]
-    outside = [s for s in standings if s.above is None]
-    told = "; ".join(f"{s.measure} at equal {s.quality} {s.told()}" for s in standings)
-    if not_above:
-        return False, f"above the base model's curve in {len(above)} of {len(standings)}: {told}."
-    if outside:
-        return None, f"it cannot be said in {len(outside)} of {len(standings)}: {told}."
-    return True, f"above the base model's curve throughout: {told}."
-
-
-def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
-
-
-def _change_json(change: Change) -> dict[str, Any]:
-    # JSON has no infinity: an interval that cannot be given is null.
-    low, high = (None if not np.isfinite(bound) else bound for bound in change.ci95)
-    return change._asdict() | {"ci95": [low, high]}

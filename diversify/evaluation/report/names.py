@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from diversify.evaluation.compare import PRIMARY, Change, Comparison
+from diversify.evaluation.change import Change
+from diversify.evaluation.compare import Comparison
+from diversify.evaluation.verdict import PRIMARY
 
 NONE, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 WORDS, ANSWERS = "words", "answers"

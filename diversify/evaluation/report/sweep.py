@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from diversify.evaluation.compare import PRIMARY, Comparison
+from diversify.evaluation.compare import Comparison
 from diversify.evaluation.frontier import reachable
 from diversify.evaluation.report.frontier_plot import Point, Swept, frontier_plot
 from diversify.evaluation.report.names import (
@@ -22,6 +22,7 @@ from diversify.evaluation.report.names import (
     quality_name,
     tidy,
 )
+from diversify.evaluation.verdict import PRIMARY
 
 ABOVE = {
     True: ("better", "▲ above the curve"),

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from markupsafe import Markup
 
-from diversify.evaluation.compare import PRIMARY, Change, Comparison
+from diversify.evaluation.change import Change
+from diversify.evaluation.compare import Comparison
 from diversify.evaluation.report.figures import interval_bar
 from diversify.evaluation.report.names import (
     ANSWERS,
@@ -25,6 +26,7 @@ from diversify.evaluation.report.names import (
     quality_name,
     style_of,
 )
+from diversify.evaluation.verdict import PRIMARY
 
 SYMBOLS = {"better": "▲", "worse": "▼", "open": "○", "moved": "◆", "held": "✓"}
 WITHOUT_KERNEL = {

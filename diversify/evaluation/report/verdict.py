@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from diversify.evaluation.compare import PRIMARY, Comparison
+from diversify.evaluation.compare import Comparison
 from diversify.evaluation.report.names import deciding, style_of
+from diversify.evaluation.verdict import PRIMARY
 
 # "Is it shown …?", because False covers what fell and what is merely uncertain: "no" is true of both.
 QUESTIONS = {
