@@ -67,6 +67,8 @@ class PairArguments:
     max_length_ratio: float | None = None
     min_words: int = 1
     keep_truncated: bool = False
+    reject_truncated: bool = field(default=False, metadata={"help": "but never choose it"})
+    first_sentence: bool = field(default=False, metadata={"help": "cut answers behind it"})
     deviation: list[str] = field(default_factory=list, metadata={"help": "kernels of weights"})
 
 
@@ -77,7 +79,8 @@ FORMATS = (".jsonl", ".parquet")
 def build_rule(options: PairArguments, names: list[str], **where: str) -> dict[str, Any]:
     """Turn flat options into those of `build_pairs`."""
     same = ("method", "fraction", "pairs", "rejected", "max_length_ratio", "min_words")
-    rule = {name: getattr(options, name) for name in (*same, "keep_truncated")}
+    same += ("keep_truncated", "reject_truncated", "first_sentence")
+    rule = {name: getattr(options, name) for name in same}
     if len(options.keep) not in (1, len(names)):
         raise ValueError(f"{names} need one share each or one for all, got keep={options.keep}")
     rule["keep"] = dict(zip(names, options.keep * len(names), strict=False))
@@ -119,9 +122,8 @@ def main() -> None:
     reference = options.quality_model or (options.models[0] if options.models else "")
     qualities = build_qualities(options.quality, reference=reference, **where)
     rule = build_rule(options, [*qualities], **where)
-    if options.kernel == "answers":
-        alike: dict[str, Any] = {"kernel_of": lambda columns: AnswerKernel(columns["answers"])}
-    else:
+    alike: dict[str, Any] = {"kernel_of": lambda columns: AnswerKernel(columns["answers"])}
+    if options.kernel != "answers":
         alike = {"kernel": build_kernel(options.kernel, **where)}
     folders = list(options.runs)
     if options.models:

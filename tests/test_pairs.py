@@ -567,3 +567,31 @@ def test_pairs_by_named_answer_take_rare_answers_once_and_reject_the_mode():
     rejected = [row["rejected"][0]["content"] for row in pairs]
     assert chosen == ["Chile it is", "Cuba"]
     assert "Peru" in rejected[0] and rejected[1] == "dunno"
+
+
+def test_first_sentences_are_whole_even_where_the_limit_cut_later():
+    texts = ["It is Peru. Or is it", "1. Chile\n2. Bra", "St. Lucia has no", "Cuba", "Mali!) Yes"]
+    rows = [{"prompt": "?", "generations": texts, "truncated": [True, True, True, False, True]}]
+    (pool,) = merge_pools(rows, first_sentence=True)
+    assert pool.completions == ["It is Peru.", "1. Chile", "Cuba", "Mali!)"]
+    assert pool.truncated == 1
+    (pool,) = merge_pools(rows)
+    assert pool.completions == ["Cuba"]
+
+
+def test_what_was_cut_off_can_be_rejected_and_never_chosen():
+    """'c d' is truncated and the odd one out: choosable only with keep_truncated."""
+    rows = [{"prompt": "?", "generations": ["a b", "a b e", "c d"], "truncated": [0, 0, 1]}]
+    options = {"kernel": NgramKernel(1), "method": "gated", "credit": rarest}
+    with pytest.raises(ValueError, match="no prompt yields a pair"):
+        build_pairs(rows, **options)
+    kept = build_pairs(rows, keep_truncated=True, **options)
+    assert kept["chosen"][0][0]["content"] == "c d"
+    texts = ["x y", "x y z", "w v"]
+    rows = [{"prompt": "?", "generations": texts, "truncated": [True, False, False]}]
+    pairs = build_pairs(rows, reject_truncated=True, **options)
+    assert (pairs["chosen"][0][0]["content"], pairs["rejected"][0][0]["content"]) == ("w v", "x y")
+
+
+def rarest(S):
+    return 1.0 - S.mean(axis=1)

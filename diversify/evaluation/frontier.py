@@ -108,11 +108,13 @@ class Frontier:
             # rows: (..., p) prompt indices; means over them move all points of the curve together.
             diversity, level = (np.nanmean(values[:, rows], axis=-1) for values in curve)
             own, at = (np.nanmean(values[rows], axis=-1) for values in point)
-            return np.asarray(own - reachable(diversity, level, at))
+            return np.asarray(own - reachable(diversity, level, at, beyond=best))
 
         everyone = np.arange(len(report.samples))
-        central = float(gap(everyone))
         levels = np.nanmean(curve[1], axis=1)
+        # Settled once, for all resamples: which temperature is best is no part of the question.
+        best = int(levels.argmax())
+        central = float(gap(everyone))
         at = float(np.nanmean(point[1]))
         note = ""
         if at > levels.max():
@@ -138,16 +140,19 @@ class Frontier:
         return Standing(measure, quality, central, (low, high), above, note)
 
 
-def reachable(diversity: Floats, quality: Floats, at: Floats) -> Floats:
+def reachable(
+    diversity: Floats, quality: Floats, at: Floats, *, beyond: int | None = None
+) -> Floats:
     """Return the most diversity that a curve offers at quality `at` or better.
 
-    The curve is the polyline through its points in the order given. Above the best quality of the
-    curve, the diversity of its best-quality point is returned.
+    The curve is the polyline through its points in the order given. Where no point is as good, the
+    diversity of its best-quality point is returned.
 
     Args:
         diversity: of the curve's points (k, ...).
         quality: of the curve's points (k, ...).
         at: the quality to match (...).
+        beyond: index of the point that counts where none is as good; the best one by default.
 
     Returns:
         The diversity (...).
@@ -161,7 +166,10 @@ def reachable(diversity: Floats, quality: Floats, at: Floats) -> Floats:
         crosses = (np.minimum(q0, q1) < at) & (at < np.maximum(q0, q1))
         share = np.where(crosses, (at - q0) / np.where(crosses, q1 - q0, 1.0), 0.0)
         best = np.where(crosses, np.maximum(best, d0 + share * (d1 - d0)), best)
-    top = np.take_along_axis(diversity, quality.argmax(axis=0)[None], axis=0)[0]
+    if beyond is None:
+        top = np.take_along_axis(diversity, quality.argmax(axis=0)[None], axis=0)[0]
+    else:
+        top = diversity[beyond]
     return np.asarray(np.where(np.isneginf(best), top, best))
 
 

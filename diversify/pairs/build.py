@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +36,10 @@ RUN_COLUMNS = {"prompt", "generations", "model", "truncated", "details", "config
 """What a row of `generations.jsonl` says about its run, and no quality is told."""
 
 
+SENTENCE_END = re.compile(r"""(?<=[^\W\d_]{3})[.!?]+["')\]*]*(?=\s|$)|\n""")
+"""The end of a line, or of a sentence: a stop behind three letters, so not "1." or "St."."""
+
+
 @dataclass(frozen=True)
 class PairRule:
     """How the pairs of one pool are chosen: every option of `build_pairs` that is a rule.
@@ -54,6 +59,9 @@ class PairRule:
         min_words: fewest words of a chosen completion.
         deviation: kernels for the weights of DDPO (`deviation_weights`); none weighs all pairs 1.
         keep_truncated: let completions take part that stopped at the token limit.
+        reject_truncated: let them be rejected, and only that: nothing cut off is ever chosen.
+        first_sentence: cut every completion behind its first sentence or line. For questions that
+            one sentence answers: a completion that the token limit cut later on is then whole.
 
     Raises:
         ValueError: An option is outside its range.
@@ -70,6 +78,8 @@ class PairRule:
     min_words: int = 1
     deviation: Sequence[Kernel] = ()
     keep_truncated: bool = False
+    reject_truncated: bool = False
+    first_sentence: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
@@ -87,7 +97,12 @@ class PairRule:
         pairable([], max_length_ratio=self.max_length_ratio, min_words=self.min_words)
 
     def __call__(
-        self, completions: Sequence[str], S: Floats, qualities: Mapping[str, Floats]
+        self,
+        completions: Sequence[str],
+        S: Floats,
+        qualities: Mapping[str, Floats],
+        *,
+        whole: Sequence[bool] | None = None,
     ) -> list[Pair]:
         """Choose the pairs of one pool in which every completion is scored.
 
@@ -95,6 +110,7 @@ class PairRule:
             completions: n texts of one prompt.
             S: Similarities (n, n).
             qualities: name -> values (n,), without NaN.
+            whole: Which completions may be chosen; all by default.
 
         Returns:
             Pairs (chosen, rejected) of indices; none where the pool is too small.
@@ -104,6 +120,8 @@ class PairRule:
         allowed = pairable(
             completions, max_length_ratio=self.max_length_ratio, min_words=self.min_words
         )
+        if whole is not None:
+            allowed = allowed & np.asarray(whole, dtype=np.bool_)[:, None]
         if n < 2 or (self.method == "divpo" and self.fraction * n + 1e-9 < 1):
             return []
         credit = self.credit(S)
@@ -152,6 +170,7 @@ class Pool:
     prompt: Prompt
     columns: dict[str, Any]
     completions: list[str] = field(default_factory=list)
+    whole: list[bool] = field(default_factory=list)
     truncated: int = 0
 
 
@@ -160,6 +179,7 @@ def merge_pools(
     *,
     columns: Sequence[str] | None = None,
     keep_truncated: bool = False,
+    first_sentence: bool = False,
 ) -> list[Pool]:
     """Merge the rows of each prompt into one pool, in order of first appearance.
 
@@ -168,6 +188,8 @@ def merge_pools(
         columns: Which other columns the qualities are told; None for all that are not about the
             run (`RUN_COLUMNS`).
         keep_truncated: Whether completions marked in a row's `truncated` stay in.
+        first_sentence: Whether completions are cut behind their first sentence or line; what has
+            such an end is whole, whatever stopped it later.
 
     Returns:
         Pools.
@@ -199,8 +221,17 @@ def merge_pools(
                 "choose the columns that the qualities need"
             )
         cut = row.get("truncated") or [False] * len(texts)
-        kept = [t for t, stop in zip(texts, cut, strict=True) if keep_truncated or not stop]
-        pool.completions += kept
+        if first_sentence:
+            ends = [SENTENCE_END.search(text.strip()) for text in texts]
+            cut = [stop and end is None for stop, end in zip(cut, ends, strict=True)]
+            texts = [
+                t.strip()[: e.end()].strip() if e else t for t, e in zip(texts, ends, strict=True)
+            ]
+        kept = [
+            (t, not stop) for t, stop in zip(texts, cut, strict=True) if keep_truncated or not stop
+        ]
+        pool.completions += [text for text, _ in kept]
+        pool.whole += [whole for _, whole in kept]
         pool.truncated += len(texts) - len(kept)
     return list(pools.values())
 
@@ -229,7 +260,8 @@ def build_pairs(
             mean rank in the pool, and in `"gated"` each is a gate of its own.
         columns: Columns handed to the qualities; None for all that are not about the run.
         **options: The fields of `PairRule`: `method`, `credit`, `fraction`, `pairs`, `keep`,
-            `at_least`, `rejected`, `max_length_ratio`, `min_words`, `deviation`, `keep_truncated`.
+            `at_least`, `rejected`, `max_length_ratio`, `min_words`, `deviation`, `keep_truncated`,
+            `reject_truncated`, `first_sentence`.
 
     Returns:
         A data set of `prompt`, `chosen`, `rejected` (chat messages) and `weight` (mean 1).
@@ -259,7 +291,12 @@ def build_pairs(
         raise ValueError(
             f"method={rule.method!r} with rejected={rule.rejected!r} needs a quality, got none"
         )
-    pools = merge_pools(rows, columns=columns, keep_truncated=rule.keep_truncated)
+    pools = merge_pools(
+        rows,
+        columns=columns,
+        keep_truncated=rule.keep_truncated or rule.reject_truncated,
+        first_sentence=rule.first_sentence,
+    )
     records: list[dict[str, Any]] = []
     counts: Counter[str] = Counter()
     for pool in pools:
@@ -269,7 +306,9 @@ def build_pairs(
             scored = scored[~np.isnan(values[scored])]
         texts = [pool.completions[i] for i in scored]
         S = (kernel_of(pool.columns) if kernel_of else kernel)(texts)  # type: ignore[misc]
-        pairs = rule(texts, S, {name: values[scored] for name, values in asked.items()})
+        whole = [rule.keep_truncated or pool.whole[i] for i in scored]
+        worth = {name: values[scored] for name, values in asked.items()}
+        pairs = rule(texts, S, worth, whole=whole)
         counts["truncated completions"] += pool.truncated
         counts["unscored completions"] += len(pool.completions) - len(texts)
         counts["prompts without a pair"] += not pairs
