@@ -142,8 +142,9 @@ def main() -> None:
         counts = json.loads(pairs.info.description)
         record = {"recipe": "pairs", "method": options.method, **counts}
         record |= {"runs": folders, "options": asdict(options)}
-        print(f"{counts['pairs']} pairs of {counts['prompts']} prompts: {file}")
-        print(json.dumps(record))
+        print(
+            f"{counts['pairs']} pairs of {counts['prompts']} prompts: {file}\n{json.dumps(record)}"
+        )
     state.destroy_process_group()
 
 
