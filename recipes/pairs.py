@@ -140,11 +140,9 @@ def main() -> None:
         write(str(partial))
         partial.replace(file)
         counts = json.loads(pairs.info.description)
-        record = {"recipe": "pairs", "method": options.method, **counts}
-        record |= {"runs": folders, "options": asdict(options)}
-        print(
-            f"{counts['pairs']} pairs of {counts['prompts']} prompts: {file}\n{json.dumps(record)}"
-        )
+        record = {"recipe": "pairs", **counts, "runs": folders, "options": asdict(options)}
+        print(f"{counts['pairs']} pairs of {counts['prompts']} prompts: {file}")
+        print(json.dumps(record))
     state.destroy_process_group()
 
 
