@@ -160,7 +160,7 @@ def _from_hub(name: str) -> PromptSet:
     dataset, split, column = HUB_SETS[name]
     try:
         rows = load_dataset(dataset, split=split)
-    except Exception as error:  # datasets raises many kinds; all mean that the set was not had
+    except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"prompt set {name!r} comes from the Hub ({dataset}), which did not answer: {error}. "
             "Give the path of a local copy instead."
