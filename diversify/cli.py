@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from diversify import __version__
 
 if TYPE_CHECKING:
+    from diversify.decoding import Strategy
     from diversify.evaluation import Comparison, Report
-    from diversify.evaluation.generate import Strategy
     from diversify.quality import Quality
 
 # Heavy imports live inside the commands: `diversify --help` answers at once.

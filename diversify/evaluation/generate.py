@@ -9,33 +9,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from diversify.decoding import Direct
+from diversify.decoding import Direct, Strategy
 from diversify.engines import Engine, Generations, Sampling
 from diversify.evaluation.prompt_sets import PromptRow, PromptSet, read_jsonl
 
 GENERATIONS = "generations.jsonl"
 PARTIAL = "generations.jsonl.partial"
 SETTINGS = "run.json"
-
-
-class Strategy(Protocol):
-    """How `n` completions are asked of an engine (`diversify.decoding`)."""
-
-    def __call__(
-        self,
-        engine: Engine,
-        prompts: list[Any],
-        n: int,
-        sampling: Sampling = ...,
-        *,
-        columns: dict[str, list[Any]] | None = ...,
-    ) -> Generations:
-        """Return `n` completions for each prompt."""
-
-    def describe(self) -> dict[str, Any]:
-        """Name and options, as they go into the run's record."""
 
 
 @dataclass(frozen=True)
