@@ -9,16 +9,17 @@ PACKAGE = Path(__file__).parent.parent / "diversify"
 
 LAYERS = {
     0: {"kernels", "measures", "credit"},
-    1: {"embedders", "lexical", "models", "sources"},
-    2: {"engines", "quality", "advantages", "losses", "gates"},
-    3: {"rewards", "pairs", "decoding"},
+    1: {"cache", "embedders", "lexical", "models", "sources"},
+    2: {"engines", "equivalence", "quality", "advantages", "losses", "gates"},
+    3: {"rewards", "pairs", "demonstrations", "decoding"},
     4: {"cli", "evaluation", "trainers"},
 }
 RANK = {name: rank for rank, names in LAYERS.items() for name in names}
 # One room may not look into another on its own floor, except where the design says so.
 NEIGHBOURS = {("lexical", "kernels"), ("models", "sources"), ("embedders", "sources")}
 NEIGHBOURS |= {("cli", "evaluation"), ("cli", "trainers"), ("trainers", "evaluation")}
-NEIGHBOURS |= {("gates", "engines")}
+NEIGHBOURS |= {("gates", "engines"), ("equivalence", "quality"), ("embedders", "cache")}
+NEIGHBOURS |= {("cache", "sources")}
 NEIGHBOURS |= {("quality", "engines"), ("measures", "kernels"), ("credit", "measures")}
 NEIGHBOURS |= {("credit", "kernels"), ("embedders", "models"), ("engines", "quality")}
 CORE_MAY_IMPORT = {"numpy", "scipy", "diversify"}

@@ -8,7 +8,6 @@ import pytest
 from numpy.typing import NDArray
 
 from diversify.credit import (
-    CHUNK,
     dpp_select,
     facility_location,
     farthest_point,
@@ -27,6 +26,7 @@ from diversify.credit import (
     select,
     uniform_target,
 )
+from diversify.credit.marginal import CHUNK
 from diversify.measures import (
     Measure,
     distinct,

@@ -1,47 +1,25 @@
 """Recipes and configs: every file parses, every recipe runs, is continued, and leaves its files."""
 
-import importlib.util
 import json
-import os
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
+from launching import (
+    CONFIGS,
+    PROMPTS,
+    RECIPES,
+    ROOT,
+    first_line,
+    launch,
+    load_recipe,
+    recipe_of,
+    relative,
+    run,
+)
 
 from diversify.trainers.setup import make_parser
-
-ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
-RECIPES = sorted((ROOT / "recipes").glob("*.py"))
-PROMPTS = ["Name a colour.", "Name a fruit.", "Tell a story.", "Name a city."]
-
-
-def relative(path):
-    return str(path.relative_to(ROOT))
-
-
-def load_recipe(name):
-    """Import a recipe by its path: it is a script and no package."""
-    spec = importlib.util.spec_from_file_location(f"recipe_{name}", ROOT / "recipes" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where the types of its dataclass are looked up
-    spec.loader.exec_module(module)
-    return module
-
-
-def recipe_of(config):
-    """The recipe that a config's command runs, or None (accelerate's own files)."""
-    words = first_line(config)
-    return next((Path(w).stem for w in words if w.startswith("recipes/")), None)
-
-
-def first_line(config):
-    return shlex.split(config.read_text("utf-8").splitlines()[0].removeprefix("#"))
-
 
 # --- files ----------------------------------------------------------------------------------
 
@@ -153,64 +131,6 @@ def test_an_impossible_reward_says_why():
 
 
 # --- runs -----------------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def no_cache_at_home(tmp_path, monkeypatch):
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
-
-
-@pytest.fixture
-def prompt_file(tmp_path):
-    path = tmp_path / "prompts.jsonl"
-    rows = [{"id": f"p{i}", "prompt": p, "answers": [["red"]]} for i, p in enumerate(PROMPTS)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-@pytest.fixture
-def pair_file(tmp_path):
-    path = tmp_path / "pairs.jsonl"
-    rows = [
-        {
-            "prompt": [{"role": "user", "content": prompt}],
-            "chosen": [{"role": "assistant", "content": "one wild fig"}],
-            "rejected": [{"role": "assistant", "content": "the apple"}],
-            "weight": weight,
-        }
-        for prompt, weight in zip(PROMPTS, [0.0, 0.5, 1.5, 2.0], strict=True)
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-def launch(recipe, config, *arguments, accelerate="cpu", cache):
-    """Start a recipe as its config's command does; return the record it prints."""
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file"]
-    command += [f"configs/accelerate/{accelerate}.yaml", f"recipes/{recipe}.py", "--config", config]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-        "HF_DATASETS_CACHE": str(cache / "datasets"),
-        "DIVERSIFY_CACHE": str(cache / "diversify"),
-    }
-    done = subprocess.run(
-        [*command, *map(str, arguments)],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def run(recipe, monkeypatch, capsys, *arguments):
-    """Run a recipe in this process; return the record it prints."""
-    monkeypatch.setattr(sys, "argv", [f"recipes/{recipe}.py", *map(str, arguments)])
-    load_recipe(recipe).main()
-    return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
 def grpo_options(model, prompts, output):
