@@ -1,0 +1,1 @@
+"""Losses that published methods add to supervised and preference training: pure functions of tensors."""
