@@ -22,6 +22,7 @@ from diversify.credit.classes import (
     leader_partition,
     partition,
     partition_credit,
+    polychromic_credit,
     rarity_weight,
     uniform_target,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "nearest_credit",
     "partition",
     "partition_credit",
+    "polychromic_credit",
     "rarity_weight",
     "repulsion_credit",
     "select",

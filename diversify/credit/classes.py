@@ -1,11 +1,19 @@
 """Classes of texts that say the same, as integer labels (n,), and the credits of labels."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diversify.credit.checks import Floats, Labels, check_labels, check_weight, class_sizes
+from diversify.credit.checks import (
+    Floats,
+    Labels,
+    check_labels,
+    check_per_text,
+    check_weight,
+    class_sizes,
+)
 from diversify.kernels import Same, ask, check_integer, check_texts
 from diversify.measures import components
 
@@ -195,3 +203,65 @@ def uniform_target(labels: Labels, valid: NDArray[np.bool_], *, size: int) -> Fl
     sizes = class_sizes(labels[valid])
     result[valid] = 1.0 - np.abs(sizes / max(len(sizes), 1) - 1.0 / size)
     return result
+
+
+def polychromic_credit(rewards: Floats, labels: Labels, *, size: int = 4) -> Floats:
+    r"""Credit each text with what the sets that hold it are worth above the mean set.
+
+    A set S of `size` texts is worth its mean reward times the share of different classes in it:
+
+    .. math::
+        f(S) = \frac{\sum_{j \in S} r_j}{|S|} \cdot \frac{|\{C_j : j \in S\}|}{|S|}, \qquad
+        c_i = \mathbb{E}_{S \ni i} f(S) - \mathbb{E}_S f(S)
+
+    In closed form over all sets, O(n^2) times the number of classes. At size 1 it is the reward
+    minus the mean.
+
+    Args:
+        rewards: Rewards (n,) of 0 or more.
+        labels: Classes (n,).
+        size: Texts of a set, 1 to n.
+
+    Returns:
+        Credits (n,), of mean 0.
+
+    Raises:
+        ValueError: If the shapes do not fit, rewards are not finite or negative (a set would be
+            worth more for saying the same), or `size` is not between 1 and n.
+
+    Example:
+        >>> print(polychromic_credit(np.ones(4), np.array([0, 0, 0, 1]), size=2).round(4))
+        [-0.0833 -0.0833 -0.0833  0.25  ]
+
+    Reference:
+        Hamid et al., "Polychromic Objectives for Reinforcement Learning", arXiv 2509.25424, and
+        Poly-EPO, arXiv 2604.17654: the marginal set advantage, as a mean over sets instead of a sum,
+        so that the scale does not grow with n.
+    """
+    labels = check_labels(labels)
+    n = len(labels)
+    rewards = check_per_text("rewards", rewards, n)
+    if (rewards < 0).any():
+        raise ValueError(f"rewards must be 0 or more, got {rewards.min():.4g}")
+    if not n:
+        return np.empty(0)
+    size = check_integer("size", size, 1, n)
+    _, own, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    # Given that i is in the set: is j, and does the set miss a class that neither of them has?
+    joined = np.where(np.eye(n, dtype=np.bool_), 1.0, (size - 1) / max(n - 1, 1))
+    different = joined * len(counts)
+    for label, count in enumerate(counts):
+        outside = own != label
+        missing = np.full((n, n), _share_without(n, count, size, given=2))
+        np.fill_diagonal(missing, _share_without(n, count, size, given=1))
+        different -= missing * np.outer(outside, outside)
+    worth: Floats = different @ rewards / size**2
+    credit: Floats = worth - worth.mean()
+    return credit
+
+
+def _share_without(n: int, count: int, size: int, *, given: int) -> float:
+    """Share of the sets with one given text that hold `given` certain texts and miss `count` others."""
+    if size < given or n - given - count < size - given:
+        return 0.0
+    return math.comb(n - given - count, size - given) / math.comb(n - 1, size - 1)

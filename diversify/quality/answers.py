@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from diversify.engines import Prompt, text_of
 from diversify.quality.rules import Completion, check_margin, check_pairs
 
-__all__ = ["AnswerKernel", "AnswerList", "named_answer"]
+__all__ = ["AnswerKernel", "AnswerKernels", "AnswerList", "named_answer"]
 
 
 class AnswerList:
@@ -142,6 +143,27 @@ class AnswerKernel:
         ]
         _, labels = np.unique([repr(label) for label in classes], return_inverse=True)
         return np.equal.outer(labels, labels).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class AnswerKernels:
+    """For each prompt the `AnswerKernel` of its own list: what a group reward is given.
+
+    Args:
+        column: The dataset column with, for each prompt, its answers; a prompt without a list has
+            its completions compared by their wording, equal or not.
+
+    Example:
+        >>> kernels = AnswerKernels()
+        >>> print(kernels.column, kernels.of([["Peru"]])(["Peru!", "It is Peru."]).tolist())
+        answers [[1.0, 1.0], [1.0, 1.0]]
+    """
+
+    column: str = "answers"
+
+    def of(self, value: Sequence[Sequence[str]] | None) -> AnswerKernel:
+        """Return the kernel of a prompt with this list."""
+        return AnswerKernel(value or [])
 
 
 class _Mention(NamedTuple):

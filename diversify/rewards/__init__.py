@@ -6,38 +6,69 @@
 The same with no script: `trl grpo --reward_funcs diversify.rewards.lexical_novelty`.
 """
 
-from diversify.rewards.combine import GatedReward, ProductReward, reference_gate
-from diversify.rewards.diversity import DiversityReward, GroupReward, GroupScores, PartitionCredit
+from diversify.rewards.answers import UniformAnswers
+from diversify.rewards.combine import GatedReward, ProductReward, SumReward, reference_gate
+from diversify.rewards.diversity import (
+    ColumnKernel,
+    CreditReward,
+    DiversityReward,
+    GroupReward,
+    GroupScores,
+    PartitionCredit,
+)
 from diversify.rewards.group import Group, gather_groups
+from diversify.rewards.joint import JointReward, MarginalRelevance, PolychromicCredit
 from diversify.rewards.monitors import MONITORS, LengthPenalty, MonitorReward
+from diversify.rewards.peers import PeerReward, peer_answers
 from diversify.rewards.presets import (
     darling,
     dqo,
     dra,
+    gapo,
     ips,
     lexical_novelty,
+    mmr,
     moda,
+    novelty,
+    polychromic,
+    repulsion,
     semantic_novelty,
+    uniqueness,
 )
 
 __all__ = [
     "MONITORS",
+    "ColumnKernel",
+    "CreditReward",
     "DiversityReward",
     "GatedReward",
     "Group",
     "GroupReward",
     "GroupScores",
+    "JointReward",
     "LengthPenalty",
+    "MarginalRelevance",
     "MonitorReward",
     "PartitionCredit",
+    "PeerReward",
+    "PolychromicCredit",
     "ProductReward",
+    "SumReward",
+    "UniformAnswers",
     "darling",
     "dqo",
     "dra",
+    "gapo",
     "gather_groups",
     "ips",
     "lexical_novelty",
+    "mmr",
     "moda",
+    "novelty",
+    "peer_answers",
+    "polychromic",
     "reference_gate",
+    "repulsion",
     "semantic_novelty",
+    "uniqueness",
 ]

@@ -13,19 +13,20 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from diversify.advantages import group_advantages
 from diversify.credit import Floats
 from diversify.engines import Prompt
-from diversify.rewards.composite import CompositeReward, Quality, ask
-from diversify.rewards.diversity import DiversityReward
+from diversify.rewards.composite import CreditedReward, Quality, ask
+from diversify.rewards.diversity import CreditReward
 from diversify.rewards.group import Group
 
-__all__ = ["GatedReward", "ProductReward", "reference_gate"]
+__all__ = ["GatedReward", "ProductReward", "SumReward", "reference_gate"]
 
 Level: TypeAlias = float | str
 """A number, or the name of the dataset column that holds one for each row."""
 
 
-class ProductReward(CompositeReward):
+class ProductReward(CreditedReward):
     r"""Quality times credit: an answer has to be both good and different.
 
     .. math:: r_i = (q_i - \min_j q_j) \max(c_i, \text{floor})
@@ -51,7 +52,7 @@ class ProductReward(CompositeReward):
 
     Example:
         >>> from diversify import NgramKernel
-        >>> from diversify.rewards import PartitionCredit
+        >>> from diversify.rewards import DiversityReward, PartitionCredit
         >>> def short(prompts, completions, **columns):
         ...     return [-float(len(text)) for text in completions]
         >>> diversity = DiversityReward(NgramKernel(), PartitionCredit())
@@ -67,7 +68,7 @@ class ProductReward(CompositeReward):
     def __init__(
         self,
         quality: Quality,
-        diversity: DiversityReward,
+        diversity: CreditReward,
         *,
         group_size: int | None = None,
         shift: Literal["group_min"] | None = "group_min",
@@ -89,7 +90,7 @@ class ProductReward(CompositeReward):
         self.shift = shift
         self.floor = floor
 
-    def _combine(self, group: Group, credit: Floats) -> tuple[Floats, dict[str, float]]:
+    def _pay(self, group: Group, credit: Floats) -> tuple[Floats, dict[str, float]]:
         quality = np.array(group.columns["quality"], dtype=np.float64)
         lowest = quality.min(initial=np.inf)
         if self.shift is None and lowest < 0:
@@ -102,7 +103,67 @@ class ProductReward(CompositeReward):
         return (quality - offset) * np.maximum(credit, self.floor), {}
 
 
-class GatedReward(CompositeReward):
+class SumReward(CreditedReward):
+    r"""Quality plus credit, each standardised within the group.
+
+    .. math:: r_i = z(q)_i + w\, z(c)_i, \qquad z(x)_i = (x_i - \bar x) / (\mathrm{std}(x) + 10^{-4})
+
+    Unlike a sum of two of the trainer's rewards it needs no common scale. Unlike a product it pays a
+    bad answer for being different: keep the weight low, or gate.
+
+    Args:
+        quality: any TRL reward.
+        diversity: kernel and credit.
+        group_size: completions of one prompt; None if the trainer is to say.
+        weight: w, 0 or more; 0 is the standardised quality alone.
+        name: name in the logs.
+        scale_rewards: see `GroupReward`.
+
+    Raises:
+        ValueError: If `weight` is negative or not finite.
+
+    Example:
+        >>> from diversify import NgramKernel
+        >>> from diversify.rewards import DiversityReward, PartitionCredit
+        >>> def sweet(prompts, completions, **columns):
+        ...     return [1.0, 0.5, 0.8, 0.2]
+        >>> reward = SumReward(sweet, DiversityReward(NgramKernel(), PartitionCredit()), group_size=4)
+        >>> [round(value, 2) for value in reward(["A fruit?"] * 4, ["fig", "fig", "kiwi", "plum"])]
+        [0.21, -1.22, 1.37, -0.35]
+
+    Reference:
+        T. Li et al., "Jointly Reinforcing Diversity and Quality in Language Model Generations",
+        arXiv 2509.02534, the variant that adds after standardising.
+    """
+
+    def __init__(
+        self,
+        quality: Quality,
+        diversity: CreditReward,
+        *,
+        group_size: int | None = None,
+        weight: float = 1.0,
+        name: str = "sum",
+        scale_rewards: str | None = None,
+    ) -> None:
+        super().__init__(
+            {"quality": quality},
+            diversity,
+            group_size=group_size,
+            name=name,
+            scale_rewards=scale_rewards,
+        )
+        if not (math.isfinite(weight) and weight >= 0):
+            raise ValueError(f"weight must be finite and 0 or more, got {weight}")
+        self.weight = weight
+
+    def _pay(self, group: Group, credit: Floats) -> tuple[Floats, dict[str, float]]:
+        quality = np.array(group.columns["quality"], dtype=np.float64)
+        standard = [group_advantages(values, scale="group") for values in (quality, credit)]
+        return standard[0] + self.weight * standard[1], {}
+
+
+class GatedReward(CreditedReward):
     r"""Credit behind a gate of quality: an answer that is good enough is paid for differing.
 
     .. math::
@@ -149,6 +210,7 @@ class GatedReward(CompositeReward):
     Example:
         >>> from diversify import NgramKernel
         >>> from diversify.credit import nearest_credit
+        >>> from diversify.rewards import DiversityReward
         >>> def sweet(prompts, completions, **columns):
         ...     return [float(text != "lemon") for text in completions]
         >>> diversity = DiversityReward(NgramKernel(), nearest_credit)
@@ -165,7 +227,7 @@ class GatedReward(CompositeReward):
     def __init__(
         self,
         quality: Quality | Mapping[str, Quality],
-        diversity: DiversityReward,
+        diversity: CreditReward,
         *,
         group_size: int | None = None,
         threshold: Level | Mapping[str, Level],
@@ -232,7 +294,7 @@ class GatedReward(CompositeReward):
             total = total + [value or 0.0 for value in added]
         return {**rows, "gate/term": total.tolist(), "gate/passed": passed.tolist()}
 
-    def _combine(self, group: Group, credit: Floats) -> tuple[Floats, dict[str, float]]:
+    def _pay(self, group: Group, credit: Floats) -> tuple[Floats, dict[str, float]]:
         others = np.array(group.columns["gate/term"], dtype=np.float64)
         passed = np.array(group.columns["gate/passed"], dtype=np.bool_)
         diversity = self.diversity_weight * np.where(passed, credit, self.below)

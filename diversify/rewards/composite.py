@@ -1,4 +1,4 @@
-"""What rewards share that combine a quality with the diversity of the group.
+"""What rewards share that combine a quality with the rest of the group.
 
 A completion without quality (None) has no reward (None): TRL leaves it out of the baseline and
 gives it no advantage. It does not count as a member of its group either, so nobody's credit and
@@ -9,36 +9,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from torch import nn
 
 from diversify.credit import Floats
 from diversify.engines import Prompt
-from diversify.rewards.diversity import (
-    DiversityReward,
-    GroupReward,
-    GroupScores,
-    Values,
-    similarity_metrics,
-)
+from diversify.rewards.diversity import CreditReward, GroupReward, GroupScores, Values
 from diversify.rewards.group import Group
 
-__all__ = ["CompositeReward", "Quality", "ask"]
+__all__ = ["Combined", "CompositeReward", "CreditedReward", "Quality", "ask"]
 
 Quality: TypeAlias = Callable[..., Sequence[float | None]]
 """Any TRL reward: `(prompts, completions, completion_ids, **columns)` to one number or None each."""
 
 
 class CompositeReward(GroupReward):
-    """A reward that combines qualities with the credit of a `DiversityReward`.
+    """A reward in which qualities and the rest of the group come together.
 
-    A subclass adds the formula, `_combine`. The log gets the mean `credit` and the mean of each
-    quality beside what `GroupReward` logs.
+    A subclass adds the formula, `_combine`. The log gets the mean of each quality beside what
+    `GroupReward` logs.
 
     Args:
         qualities: name in the logs -> quality.
-        diversity: kernel and credit; its `group_size` holds unless one is given here.
         group_size: completions of one prompt; None if the trainer is to say.
         name: name in the logs.
         scale_rewards: see `GroupReward`.
@@ -50,17 +43,12 @@ class CompositeReward(GroupReward):
     def __init__(
         self,
         qualities: Mapping[str, Quality],
-        diversity: DiversityReward,
         *,
         group_size: int | None,
         name: str,
         scale_rewards: str | None,
     ) -> None:
-        super().__init__(
-            group_size=diversity.group_size if group_size is None else group_size,
-            name=name,
-            scale_rewards=scale_rewards,
-        )
+        super().__init__(group_size=group_size, name=name, scale_rewards=scale_rewards)
         if not qualities:
             raise ValueError("quality must name at least one TRL reward, got none")
         for each in qualities.values():
@@ -70,7 +58,6 @@ class CompositeReward(GroupReward):
                     f"not a model or its name, got {each!r:.200}"
                 )
         self.qualities = dict(qualities)
-        self.diversity = diversity
 
     def _describe_rows(
         self,
@@ -89,18 +76,87 @@ class CompositeReward(GroupReward):
         asked = [group.columns[name] for name in self.qualities]
         scored = [row for row, values in enumerate(zip(*asked, strict=True)) if None not in values]
         part = group.keep(scored)
-        credit, S = self.diversity.credits(part.texts)
-        rewards, metrics = self._combine(part, credit)
-        extras: dict[str, Sequence[Any] | Floats] = {"credit": credit}
-        extras |= {name: part.columns[name] for name in self.qualities}
+        rewards, extras, metrics = self._combine(part)
+        told = extras | {name: part.columns[name] for name in self.qualities}
         n = len(group.texts)
         return GroupScores(
             _spread(rewards, scored, n),
-            {name: _spread(values, scored, n) for name, values in extras.items()},
-            similarity_metrics(S) | metrics,
+            {name: _spread(values, scored, n) for name, values in told.items()},
+            metrics,
         )
 
-    def _combine(self, group: Group, credit: Floats) -> tuple[Floats, dict[str, float]]:
+    def _combine(self, group: Group) -> Combined:
+        """Turn the scorable rows of a group into rewards, extra columns and metrics."""
+        raise NotImplementedError
+
+
+class Combined(NamedTuple):
+    """What a formula makes of n scorable completions.
+
+    Attributes:
+        rewards: Rewards (n,).
+        extras: name -> n values, for the table of completions.
+        metrics: name -> a number about the group, for the log.
+    """
+
+    rewards: Floats
+    extras: dict[str, Sequence[Any] | Floats]
+    metrics: dict[str, float]
+
+
+class CreditedReward(CompositeReward):
+    """A composite of qualities and the credit that another reward would pay alone.
+
+    A subclass adds the formula, `_pay`. The log gets the mean `credit` too.
+
+    Args:
+        qualities: name in the logs -> quality.
+        diversity: what says the credit; its `group_size` holds unless one is given here.
+        group_size: completions of one prompt; None if the trainer is to say.
+        name: name in the logs.
+        scale_rewards: see `GroupReward`.
+
+    Raises:
+        ValueError: See `CompositeReward`; or if `diversity` pays no credit.
+    """
+
+    def __init__(
+        self,
+        qualities: Mapping[str, Quality],
+        diversity: CreditReward,
+        *,
+        group_size: int | None,
+        name: str,
+        scale_rewards: str | None,
+    ) -> None:
+        if not isinstance(diversity, CreditReward):
+            raise ValueError(
+                f"diversity must be a DiversityReward or another CreditReward, got {diversity!r}"
+            )
+        super().__init__(
+            qualities,
+            group_size=diversity.group_size if group_size is None else group_size,
+            name=name,
+            scale_rewards=scale_rewards,
+        )
+        self.diversity = diversity
+
+    def _describe_rows(
+        self,
+        prompts: Sequence[Prompt],
+        completions: Sequence[Any],
+        completion_ids: Sequence[Sequence[int]] | None,
+        columns: Mapping[str, Any],
+    ) -> dict[str, list[Any]]:
+        given = prompts, completions, completion_ids, columns
+        return self.diversity._describe_rows(*given) | super()._describe_rows(*given)
+
+    def _combine(self, group: Group) -> Combined:
+        credit, seen = self.diversity.credits(group)
+        rewards, metrics = self._pay(group, credit)
+        return Combined(rewards, {"credit": credit}, seen | metrics)
+
+    def _pay(self, group: Group, credit: Floats) -> tuple[Floats, dict[str, float]]:
         """Turn the scorable rows of a group and their credits into rewards and metrics."""
         raise NotImplementedError
 

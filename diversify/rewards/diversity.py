@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -21,12 +21,27 @@ from diversify.kernels import Kernel, check_integer
 from diversify.lexical import exact_duplicate_rate
 from diversify.measures import DISTINCT_THRESHOLD, distinct, mean_distance
 from diversify.rewards.group import Group, gather_groups, raise_together
-from diversify.rewards.monitors import completion_text, language_drift, length
+from diversify.rewards.monitors import MONITORS, completion_text
 
-__all__ = ["DiversityReward", "GroupReward", "GroupScores", "PartitionCredit"]
+__all__ = [
+    "ColumnKernel",
+    "CreditReward",
+    "DiversityReward",
+    "GroupReward",
+    "GroupScores",
+    "PartitionCredit",
+]
+
+GROUP_COLUMN = "group_id"
+"""A column of the data set that says which rows are one group, where their prompts differ."""
 
 Values: TypeAlias = list[float | None]
 """One number a completion; None where there is none."""
+
+KERNEL_COLUMN = "kernel/column"
+"""Under this name the value travels that a `ColumnKernel` asks for."""
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -51,12 +66,14 @@ class GroupReward(TrainerCallback):
 
     Hand the object over twice, `reward_funcs=r, callbacks=[r]`, and it learns the group size for
     training and for evaluation from the trainer. Without the callback give `group_size`; without
-    both, the size is read off the repeated prompts (see `gather_groups`).
+    both, the size is read off the repeated prompts (see `gather_groups`). Rows of one group whose
+    prompts differ, by a role for example, need a column `group_id`.
 
     Through TRL's `log_metric` it logs, once a group and under `<name>/`: `distinct` (answers; texts
-    of similarity 0.85 are one), `mean_similarity`, `duplicates`, `length` (words), `language_drift`,
-    `unscored` (share of rewards that are None), and the means of what the subclass adds. Through
-    `log_extra` it adds columns of the same names to the table of completions.
+    of similarity 0.85 are one), `mean_similarity`, `duplicates`, the mean of each of `MONITORS`
+    (`length` in words, `loops`, `refusal`, `gibberish`, …), `unscored` (share of rewards that are
+    None), and the means of what the subclass adds. Through `log_extra` it adds columns of the same
+    names to the table of completions.
 
     Args:
         group_size: completions of one prompt in training, or None.
@@ -135,7 +152,13 @@ class GroupReward(TrainerCallback):
         with raise_together():
             texts = [completion_text(completion) for completion in completions]
             rows = self._describe_rows(prompts, completions, completion_ids, columns)
-        gathered = gather_groups(prompts, texts, group_size=self._current_size(), columns=rows)
+        gathered = gather_groups(
+            prompts,
+            texts,
+            group_size=self._current_size(),
+            columns=rows,
+            keys=columns.get(GROUP_COLUMN),
+        )
         with raise_together():
             scores = [self._score(group) for group in gathered.groups]
             rewards = gathered.local([each.rewards for each in scores])
@@ -172,7 +195,35 @@ class GroupReward(TrainerCallback):
         return training if self._model is None or self._model.training else evaluation
 
 
-class DiversityReward(GroupReward):
+class CreditReward(GroupReward):
+    """A reward that is nothing but the credit of each completion; products and gates take one.
+
+    A subclass says what the credits of one group are.
+    """
+
+    def credits(self, group: Group) -> tuple[Floats, dict[str, float]]:
+        """Credit the n texts of one group: (n,) numbers, and metrics for the log."""
+        raise NotImplementedError
+
+    def _score(self, group: Group) -> GroupScores:
+        credit, metrics = self.credits(group)
+        values: Values = credit.tolist()
+        return GroupScores(values, {"credit": values}, metrics)
+
+
+@runtime_checkable
+class ColumnKernel(Protocol):
+    """A kernel that depends on the prompt's row, such as its list of valid answers."""
+
+    @property
+    def column(self) -> str:
+        """The column of the data set that decides the kernel."""
+
+    def of(self, value: Any) -> Kernel:
+        """Return the kernel of a prompt whose row has this value."""
+
+
+class DiversityReward(CreditReward):
     """Pay each completion its credit: what it adds to the diversity of its group.
 
     Credit alone also pays for text that is off topic. Give it a quality beside it: `ProductReward`
@@ -183,14 +234,16 @@ class DiversityReward(GroupReward):
     credit gives a single text.
 
     Args:
-        kernel: from texts to similarities (n, n).
+        kernel: from texts to similarities (n, n); or a `ColumnKernel`, such as
+            `diversify.quality.AnswerKernels`.
         credit: from similarities (n, n) to credits (n,), such as `leave_one_out`, or a
             `PartitionCredit` for credits of classes.
         group_size: completions of one prompt; None if the trainer is to say (see `GroupReward`).
         name: name in the logs.
 
     Raises:
-        ValueError: If kernel or credit cannot be called, or for `group_size` (see `GroupReward`).
+        ValueError: If kernel or credit cannot be called, or for `group_size` (see `GroupReward`);
+            when called, if the column of the kernel is missing.
 
     Example:
         >>> from diversify import NgramKernel, leave_one_out
@@ -202,49 +255,38 @@ class DiversityReward(GroupReward):
 
     def __init__(
         self,
-        kernel: Kernel,
+        kernel: Kernel | ColumnKernel,
         credit: Credit,
         *,
         group_size: int | None = None,
         name: str = "diversity",
     ) -> None:
         super().__init__(group_size=group_size, name=name)
-        for role, given in {"kernel": kernel, "credit": credit}.items():
-            if not callable(given) or isinstance(given, type):
-                raise ValueError(f"{role} must be a function or a callable object, got {given!r}")
-        self.kernel = kernel
-        self.credit = credit
+        self.kernel = check_kernel(kernel)
+        self.credit = check_callable("credit", credit)
 
-    def credits(self, texts: Sequence[str]) -> tuple[Floats, Floats]:
+    def credits(self, group: Group) -> tuple[Floats, dict[str, float]]:
         """Credit the texts of one group.
 
         Args:
-            texts: n texts.
+            group: n texts.
 
         Returns:
-            Credits (n,), and the similarities of those texts that are not blank.
+            Credits (n,), and what the log gets about those texts that are not blank.
 
         Raises:
             ValueError: If the credit is not one finite number a text.
         """
-        answers = [row for row, text in enumerate(texts) if text.strip()]
-        if not answers:
-            return np.zeros(len(texts)), np.empty((0, 0))
-        S = self.kernel([texts[row] for row in answers])
-        credit = np.asarray(self.credit(S), dtype=np.float64)
-        if credit.shape != (len(answers),) or not np.isfinite(credit).all():
-            raise ValueError(
-                f"credit must return {len(answers)} finite numbers for {len(answers)} texts, got "
-                f"{credit!r:.200}"
-            )
-        result = np.full(len(texts), min(0.0, credit.min()))
-        result[answers] = credit
-        return result, S
+        return pay_answers(group, self.kernel, self.credit)
 
-    def _score(self, group: Group) -> GroupScores:
-        credit, S = self.credits(group.texts)
-        values: Values = credit.tolist()
-        return GroupScores(values, {"credit": values}, similarity_metrics(S))
+    def _describe_rows(
+        self,
+        prompts: Sequence[Prompt],
+        completions: Sequence[Any],
+        completion_ids: Sequence[Sequence[int]] | None,
+        columns: Mapping[str, Any],
+    ) -> dict[str, list[Any]]:
+        return kernel_column(self.kernel, columns)
 
 
 @dataclass(frozen=True)
@@ -278,6 +320,68 @@ class PartitionCredit:
         return self.credit(partition(S, threshold=self.threshold))
 
 
+def pay_answers(
+    group: Group, kernel: Kernel | ColumnKernel, pay: Callable[[Floats], Floats], **told: Floats
+) -> tuple[Floats, dict[str, float]]:
+    """Compare the texts of a group that are not blank, and pay them by their similarities.
+
+    Args:
+        group: n texts.
+        kernel: how they are compared.
+        pay: from similarities (m, m) of the m answers, and what else is told, to m numbers.
+        **told: more arguments of `pay`, one value a text (n,); it gets those of the answers.
+
+    Returns:
+        Values (n,), where a blank text has the lowest or 0, whichever is less; and measures of the
+        group for the log.
+
+    Raises:
+        ValueError: If `pay` returns anything but one finite number an answer.
+    """
+    answers = [row for row, text in enumerate(group.texts) if text.strip()]
+    if not answers:
+        return np.zeros(len(group.texts)), {}
+    if isinstance(kernel, ColumnKernel):
+        kernel = kernel.of(group.columns[KERNEL_COLUMN][0])
+    S = kernel([group.texts[row] for row in answers])
+    paid = pay(S, **{name: values[answers] for name, values in told.items()})
+    values = np.asarray(paid, dtype=np.float64)
+    if values.shape != (len(answers),) or not np.isfinite(values).all():
+        raise ValueError(
+            f"credit must return {len(answers)} finite numbers for {len(answers)} texts, got "
+            f"{values!r:.200}"
+        )
+    result = np.full(len(group.texts), min(0.0, values.min()))
+    result[answers] = values
+    return result, similarity_metrics(S)
+
+
+def kernel_column(
+    kernel: Kernel | ColumnKernel, columns: Mapping[str, Any]
+) -> dict[str, list[Any]]:
+    """Return what has to travel with the rows for this kernel: its column, if it has one."""
+    if not isinstance(kernel, ColumnKernel):
+        return {}
+    if kernel.column not in columns:
+        raise ValueError(
+            f"the kernel {type(kernel).__name__} needs the column {kernel.column!r}; the data set "
+            f"has {sorted(columns)}"
+        )
+    return {KERNEL_COLUMN: list(columns[kernel.column])}
+
+
+def check_kernel(kernel: Kernel | ColumnKernel) -> Kernel | ColumnKernel:
+    """Return a kernel, or raise ValueError."""
+    return kernel if isinstance(kernel, ColumnKernel) else check_callable("kernel", kernel)
+
+
+def check_callable(role: str, given: T) -> T:
+    """Return a function or a callable object, or raise ValueError."""
+    if not callable(given) or isinstance(given, type):
+        raise ValueError(f"{role} must be a function or a callable object, got {given!r}")
+    return given
+
+
 def similarity_metrics(S: Floats) -> dict[str, float]:
     """Measure a group for the log."""
     metrics = {"distinct": distinct(S, threshold=DISTINCT_THRESHOLD)}
@@ -288,8 +392,7 @@ def _monitor(group: Group, scores: GroupScores) -> dict[str, float]:
     """Collect the numbers about one group that go to the log."""
     texts, rewards = group.texts, scores.rewards
     means = {
-        "length": [length(group.prompt, text) for text in texts],
-        "language_drift": [language_drift(group.prompt, text) for text in texts],
+        **{name: [each(group.prompt, t) for t in texts] for name, each in MONITORS.items()},
         "unscored": [float(reward is None) for reward in rewards],
         **{name: [v for v in values if v is not None] for name, values in scores.extras.items()},
     }

@@ -85,6 +85,7 @@ def gather_groups(
     *,
     group_size: int | None = None,
     columns: Mapping[str, Sequence[Any]] | None = None,
+    keys: Sequence[Any] | None = None,
 ) -> Groups:
     """Gather the rows of all processes, cut them into groups, return those of this process.
 
@@ -99,6 +100,8 @@ def gather_groups(
             prompts that happen to follow each other are then cut correctly as long as one prompt
             of the batch stands alone; when all do not, they become one group.
         columns: What else to carry along: name -> one picklable value for each row.
+        keys: What tells the groups apart in place of the prompts, one for each row: where the
+            members of a group are asked in different words or roles.
 
     Returns:
         The groups that hold a row of this process, whole, and where those rows are.
@@ -117,18 +120,20 @@ def gather_groups(
     columns = columns or {}
     with raise_together():
         lengths = {"texts": len(texts)} | {name: len(values) for name, values in columns.items()}
+        told = [_key(prompt) for prompt in prompts] if keys is None else [str(key) for key in keys]
+        lengths["keys"] = len(told)
         wrong = {name: length for name, length in lengths.items() if length != len(prompts)}
         if wrong:
             raise ValueError(f"there must be one entry for each of {len(prompts)} prompts: {wrong}")
-        local = list(zip(prompts, texts, *columns.values(), strict=True))
+        local = list(zip(told, prompts, texts, *columns.values(), strict=True))
     everyone = _gather([local])
     rows = [row for rows in everyone for row in rows]
     start = sum(len(rows) for rows in everyone[: _rank()])
-    size = _check_groups([_key(row[0]) for row in rows], group_size)
+    size = _check_groups([row[0] for row in rows], group_size)
     first, last = start // size, -(-(start + len(local)) // size)
     groups = []
     for begin in range(first * size, last * size, size):
-        group_prompts, group_texts, *values = zip(*rows[begin : begin + size], strict=True)
+        _, group_prompts, group_texts, *values = zip(*rows[begin : begin + size], strict=True)
         carried = {name: list(each) for name, each in zip(columns, values, strict=True)}
         owner = start <= begin < start + len(local)
         groups.append(Group(text_of(group_prompts[0]), list(group_texts), carried, owner))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from numpy.typing import ArrayLike
@@ -18,24 +19,41 @@ from diversify.credit import (
     log_det_credit,
     mutual_information_weight,
     nearest_credit,
+    rarity_weight,
 )
-from diversify.kernels import EmbeddingKernel, EquivalenceKernel, Kernel, NgramKernel, words
+from diversify.kernels import (
+    Embedder,
+    EmbeddingKernel,
+    EquivalenceKernel,
+    Kernel,
+    NgramKernel,
+    words,
+)
 from diversify.measures import DISTINCT_THRESHOLD
-from diversify.rewards.combine import GatedReward, Level, ProductReward
+from diversify.rewards.answers import UniformAnswers
+from diversify.rewards.combine import GatedReward, Level, ProductReward, SumReward
 from diversify.rewards.composite import Quality
-from diversify.rewards.diversity import DiversityReward, PartitionCredit
+from diversify.rewards.diversity import ColumnKernel, DiversityReward, PartitionCredit
+from diversify.rewards.joint import JointReward, MarginalRelevance, PolychromicCredit
 from diversify.rewards.monitors import LengthPenalty, MonitorReward, language_drift
+from diversify.rewards.peers import PeerReward
 
 __all__ = [
     "LazyEmbedder",
     "darling",
     "dqo",
     "dra",
+    "gapo",
     "ips",
     "lexical_novelty",
+    "mmr",
     "moda",
+    "novelty",
+    "polychromic",
+    "repulsion",
     "same_words",
     "semantic_novelty",
+    "uniqueness",
 ]
 
 
@@ -80,12 +98,13 @@ def same_words(first: str, second: str) -> bool:
 def darling(
     quality: Quality,
     *,
-    kernel: Kernel | None = None,
+    kernel: Kernel | ColumnKernel | None = None,
     threshold: float = DISTINCT_THRESHOLD,
     floor: float = 0.1,
     shift: Literal["group_min"] | None = "group_min",
+    mode: Literal["product", "sum"] = "product",
     group_size: int | None = None,
-) -> ProductReward:
+) -> ProductReward | SumReward:
     """Quality times the share of the group that says something else.
 
     Train with `scale_rewards="none"`; another setting is warned about. Division by the group's
@@ -98,7 +117,12 @@ def darling(
             Calibrate it for another kernel than the default.
         floor: credit of an answer that the whole group gives.
         shift: see `ProductReward`; None for a quality of 0 or 1.
+        mode: "product", or "sum" for the variant that adds both after standardising them within
+            the group (`SumReward`): floor and shift then play no part.
         group_size: see `GroupReward`.
+
+    Raises:
+        ValueError: If `mode` is neither, or an option is out of its range.
 
     Reference:
         T. Li et al., "Jointly Reinforcing Diversity and Quality in Language Model Generations",
@@ -107,6 +131,12 @@ def darling(
         trained for it; a cosine is ours.
     """
     diversity = DiversityReward(kernel or _minilm(), PartitionCredit(threshold=threshold))
+    if mode == "sum":
+        return SumReward(
+            quality, diversity, group_size=group_size, name="darling", scale_rewards="none"
+        )
+    if mode != "product":
+        raise ValueError(f"mode must be 'product' or 'sum', got {mode!r}")
     return ProductReward(
         quality,
         diversity,
@@ -121,7 +151,7 @@ def darling(
 def moda(
     quality: Quality | Mapping[str, Quality],
     *,
-    kernel: Kernel | None = None,
+    kernel: Kernel | ColumnKernel | None = None,
     threshold: Level | Mapping[str, Level] = "tau",
     scale: Level | Mapping[str, Level] = "sigma",
     diversity_weight: float = 100.0,
@@ -170,7 +200,7 @@ def moda(
 
 
 def dra(
-    quality: Quality, *, kernel: Kernel | None = None, group_size: int | None = None
+    quality: Quality, *, kernel: Kernel | ColumnKernel | None = None, group_size: int | None = None
 ) -> ProductReward:
     """Quality over the total similarity to the group.
 
@@ -190,7 +220,7 @@ def dra(
 def ips(
     quality: Quality,
     *,
-    kernel: Kernel | None = None,
+    kernel: Kernel | ColumnKernel | None = None,
     threshold: float = DISTINCT_THRESHOLD,
     group_size: int | None = None,
 ) -> ProductReward:
@@ -212,7 +242,9 @@ def ips(
     return ProductReward(quality, diversity, group_size=group_size, shift=None, name="ips")
 
 
-def dqo(*, kernel: Kernel | None = None, group_size: int | None = None) -> DiversityReward:
+def dqo(
+    *, kernel: Kernel | ColumnKernel | None = None, group_size: int | None = None
+) -> DiversityReward:
     """The volume that a text adds to its group, to be added to a quality.
 
     The method is a sum, so TRL combines it: `reward_funcs=[quality, d], callbacks=[d]` with
@@ -227,6 +259,175 @@ def dqo(*, kernel: Kernel | None = None, group_size: int | None = None) -> Diver
         Processes", arXiv 2509.04784. No deviation.
     """
     return DiversityReward(kernel or _minilm(), log_det_credit, group_size=group_size, name="dqo")
+
+
+def mmr(
+    quality: Quality,
+    *,
+    kernel: Kernel | ColumnKernel | None = None,
+    weight: float = 0.7,
+    group_size: int | None = None,
+) -> JointReward:
+    """Each answer at the value at which maximal marginal relevance picks it from its group.
+
+    Args:
+        quality: any TRL reward on a scale like that of similarities, about 0 to 1.
+        kernel: says how alike two texts are.
+        weight: of the quality, in [0, 1]; the rest is taken off for likeness to better answers.
+        group_size: see `GroupReward`.
+
+    Reference:
+        Wei and Huang, "MMR-GRPO", arXiv 2601.09085, with a fixed weight; per group, where the
+        authors' code ranks the whole batch (see `mmr_rewards`).
+    """
+    joint = MarginalRelevance(weight=weight)
+    return JointReward(quality, kernel or _minilm(), joint, group_size=group_size, name="mmr")
+
+
+def uniqueness(
+    quality: Quality,
+    *,
+    kernel: Kernel | ColumnKernel | None = None,
+    threshold: float = DISTINCT_THRESHOLD,
+    alpha: float = 1.0,
+    group_size: int | None = None,
+) -> ProductReward:
+    """Quality over the size of the class, to the power alpha: rare approaches earn more.
+
+    Args:
+        quality: any TRL reward of 0 or more; a negative one is warned about.
+        kernel: says which answers take one approach; the authors ask a judge.
+        threshold: texts at least this similar are one class.
+        alpha: strength, 0 or more.
+        group_size: see `GroupReward`.
+
+    Reference:
+        Hu et al., "Rewarding the Rare", arXiv 2601.08763. Deviation: the weight meets the reward
+        and not the signed advantage, so that a rare wrong answer is not punished more than a common
+        one; the paper's rule is `diversify.advantages.uniqueness`.
+    """
+    credit = PartitionCredit(partial(rarity_weight, alpha=alpha), threshold=threshold)
+    diversity = DiversityReward(kernel or _minilm(), credit)
+    return ProductReward(quality, diversity, group_size=group_size, shift=None, name="uniqueness")
+
+
+def gapo(*, column: str = "answers", group_size: int | None = None) -> UniformAnswers:
+    """How near the frequency of a listed answer is to uniform; -1 for what is not on the list.
+
+    Args:
+        column: column of the data set with each prompt's valid answers.
+        group_size: see `GroupReward`.
+
+    Reference:
+        Anschel et al., "Group-Aware Reinforcement Learning for Output Diversity in Large Language
+        Models", arXiv 2511.12596. No deviation.
+    """
+    return UniformAnswers(column=column, group_size=group_size, name="gapo")
+
+
+def polychromic(
+    quality: Quality,
+    *,
+    kernel: Kernel | ColumnKernel | None = None,
+    threshold: float = DISTINCT_THRESHOLD,
+    size: int = 4,
+    group_size: int | None = None,
+) -> JointReward:
+    """What the sets that hold an answer are worth: mean quality times share of different classes.
+
+    Train with `scale_rewards="none"`: the credit is an advantage already, of mean 0.
+
+    Args:
+        quality: any TRL reward of 0 or more.
+        kernel: says which answers are of one class.
+        threshold: texts at least this similar are one class.
+        size: answers of a set.
+        group_size: see `GroupReward`.
+
+    Reference:
+        Hamid et al., "Polychromic Objectives for Reinforcement Learning", arXiv 2509.25424, and
+        Poly-EPO, arXiv 2604.17654: sets of 4 from 8 (see `polychromic_credit`).
+    """
+    joint = PolychromicCredit(size=size, threshold=threshold)
+    return JointReward(
+        quality,
+        kernel or _minilm(),
+        joint,
+        group_size=group_size,
+        name="polychromic",
+        scale_rewards="none",
+    )
+
+
+def novelty(
+    quality: Quality,
+    *,
+    kernel: Kernel | ColumnKernel | None = None,
+    weight: float = 1.0,
+    group_size: int | None = None,
+) -> SumReward:
+    """Quality plus what an answer adds to the effective number of different answers.
+
+    Both are standardised within the group. The kernel must be positive semi-definite.
+
+    Args:
+        quality: any TRL reward.
+        kernel: says how alike two texts are.
+        weight: of the diversity.
+        group_size: see `GroupReward`.
+
+    Reference:
+        Leave-one-out credit of a set's diversity: SetPO, arXiv 2602.01062, here of the Vendi score
+        of Friedman and Dieng, arXiv 2210.02410. Ours: adding after standardising.
+    """
+    diversity = DiversityReward(kernel or _minilm(), leave_one_out)
+    return SumReward(quality, diversity, group_size=group_size, weight=weight, name="novelty")
+
+
+def repulsion(
+    quality: Quality | Mapping[str, Quality],
+    *,
+    embedder: Embedder | None = None,
+    threshold: Level | Mapping[str, Level] = "tau",
+    scale: Level | Mapping[str, Level] = "sigma",
+    column: str = "peers",
+    nearest: int = 1,
+    closed: float = 0.95,
+    diversity_weight: float = 10.0,
+    penalties: Sequence[Quality] = (),
+    group_size: int | None = None,
+) -> GatedReward:
+    """Distance from what other models answered, paid to answers that are good enough.
+
+    Models resemble each other as much as themselves; a distance within the group does nothing about
+    that. It needs no group, but stored answers of peers as a column of the data set.
+
+    Args:
+        quality: any TRL reward, or several by name.
+        embedder: from texts to unit rows; MiniLM by default.
+        threshold: a number or a column; the default column comes from `reference_gate`.
+        scale: the same for the width of the quality term.
+        column: column with the peers' answers.
+        nearest: see `PeerReward`.
+        closed: see `PeerReward`.
+        diversity_weight: size of the distance term; the quality term is at most 0.5.
+        penalties: further terms, such as a `LengthPenalty`.
+        group_size: see `GroupReward`.
+
+    Reference:
+        Ours, against the inter-model homogeneity of Jiang et al., "Artificial Hivemind", arXiv
+        2510.22954, with the gate of MoDA, arXiv 2609.14896.
+    """
+    return GatedReward(
+        quality,
+        PeerReward(embedder or LazyEmbedder(), column=column, nearest=nearest, closed=closed),
+        group_size=group_size,
+        threshold=threshold,
+        diversity_weight=diversity_weight,
+        scale=scale,
+        penalties=penalties,
+        name="repulsion",
+    )
 
 
 def _minilm() -> EmbeddingKernel:
