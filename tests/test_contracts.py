@@ -39,6 +39,9 @@ PER_TEXT: dict[str, Callable[[Floats], Floats]] = {
     "partition_credit": lambda S: credit.partition_credit(credit.partition(S, threshold=0.5)),
     "rarity_weight": lambda S: credit.rarity_weight(credit.partition(S, threshold=0.5)),
     "inverse_frequency": lambda S: credit.inverse_frequency(credit.partition(S, threshold=0.5)),
+    "polychromic_credit": lambda S: credit.polychromic_credit(
+        np.ones(len(S)), credit.partition(S, threshold=0.5), size=min(3, len(S)) or 1
+    ),
     "uniform_target": lambda S: credit.uniform_target(
         credit.partition(S, threshold=0.5), np.ones(len(S), dtype=bool), size=len(S) or 1
     ),
@@ -58,6 +61,8 @@ SELECTIONS: dict[str, Callable[[Floats, int], NDArray[np.intp]]] = {
 # Credits that see the whole group at once. `mmr_rewards` goes by rank and pays the first of
 # several copies in full; `repulsion_credit` looks at peers, not at the group.
 OF_GROUPS = sorted(set(PER_TEXT) - {"mmr_rewards", "repulsion_credit"})
+# Of these, equal credits of all texts are 0, whether they are identical or orthogonal.
+CENTRED = {"leave_one_out-distance", "polychromic_credit"}
 
 # name -> credit of the one text of a group
 ALONE = {
@@ -70,6 +75,7 @@ ALONE = {
     "partition_credit": 1.0,
     "rarity_weight": 1.0,
     "inverse_frequency": 1.0,
+    "polychromic_credit": 0.0,
     "uniform_target": 1.0,
 }
 
@@ -109,7 +115,8 @@ def test_every_public_name_is_documented_with_an_example(module: ModuleType) -> 
     defined = [item for item in public if inspect.isfunction(item) or inspect.isclass(item)]
     assert len(defined) >= 4
     for item in defined:
-        assert item is kernels.Kernel or ">>>" in (item.__doc__ or ""), item
+        protocol = getattr(item, "_is_protocol", False)
+        assert protocol or ">>>" in (item.__doc__ or ""), item
 
 
 @all_measures
@@ -168,7 +175,7 @@ class TestCredits:
         assert identical.shape == orthogonal.shape == (5,)
         np.testing.assert_allclose(identical, identical[0], atol=1e-10)
         np.testing.assert_allclose(orthogonal, orthogonal[0], atol=1e-10)
-        if name == "leave_one_out-distance":  # no text of either set changes the mean
+        if name in CENTRED:
             np.testing.assert_allclose([identical, orthogonal], 0.0, atol=1e-10)
         else:
             assert identical[0] < orthogonal[0]

@@ -21,6 +21,7 @@ from diversify.credit import (
     nearest_credit,
     partition,
     partition_credit,
+    polychromic_credit,
     rarity_weight,
     repulsion_credit,
     select,
@@ -558,3 +559,36 @@ class TestFarthestPoint:
     def test_refuses_an_impossible_first(self, first: int) -> None:
         with pytest.raises(ValueError, match="first must be"):
             farthest_point(np.eye(3), 2, first=first)
+
+
+class TestPolychromicCredit:
+    def test_numbers(self) -> None:
+        """Rewards 1 0, two classes, sets of 2: one set, both credits 0; sets of 1: r - mean."""
+        rewards, labels = np.array([1.0, 0.0]), np.array([0, 1])
+        np.testing.assert_allclose(polychromic_credit(rewards, labels, size=2), [0.0, 0.0])
+        np.testing.assert_allclose(polychromic_credit(rewards, labels, size=1), [0.5, -0.5])
+
+    @pytest.mark.parametrize("n", [1, 2, 5, 8])
+    def test_the_closed_form_equals_all_sets(self, n: int) -> None:
+        rng = np.random.default_rng(n)
+        for size in range(1, n + 1):
+            rewards, labels = rng.random(n), rng.integers(0, 3, n)
+            sets = [list(s) for s in itertools.combinations(range(n), size)]
+            worth = np.array(
+                [rewards[s].mean() * len(set(labels[s].tolist())) / size for s in sets]
+            )
+            expected = [
+                np.mean([w for s, w in zip(sets, worth, strict=True) if i in s]) - worth.mean()
+                for i in range(n)
+            ]
+            found = polychromic_credit(rewards, labels, size=size)
+            np.testing.assert_allclose(found, expected, atol=1e-12)
+
+    def test_refuses_what_has_no_meaning(self) -> None:
+        labels = np.array([0, 1, 1])
+        with pytest.raises(ValueError, match="rewards must be 0 or more"):
+            polychromic_credit(np.array([1.0, -0.1, 0.0]), labels)
+        with pytest.raises(ValueError, match="one value per text"):
+            polychromic_credit(np.ones(2), labels)
+        with pytest.raises(ValueError, match="size must be between 1 and 3"):
+            polychromic_credit(np.ones(3), labels)

@@ -101,17 +101,25 @@ def shipped_sets() -> list[str]:
 
 
 def load_prompts(
-    name: str | Path, *, split: str | None = None, column: str = "prompt", limit: int | None = None
+    name: str | Path,
+    *,
+    split: str | None = None,
+    column: str = "prompt",
+    limit: int | None = None,
+    config: str | None = None,
 ) -> PromptSet:
     """Load a prompt set by name or from a file.
 
     Args:
         name: a shipped set (`open-ended`, `enumerable`), a benchmark on the Hub (`hivemind`,
-            `noveltybench-curated`, `noveltybench-wildchat`), or a file: `.jsonl`, `.csv`,
-            `.parquet`, or `.txt` with one prompt a line.
-        split: only the rows of this split (`train` or `test` in the shipped sets).
-        column: which column of a file holds the prompt: text, or a list of chat messages.
+            `noveltybench-curated`, `noveltybench-wildchat`), a file: `.jsonl`, `.csv`,
+            `.parquet`, or `.txt` with one prompt a line; or any data set of the Hub, `owner/name`.
+        split: only the rows of this split (`train` or `test` in the shipped sets; of a data set of
+            the Hub `train` if none is named).
+        column: which column of a file or data set holds the prompt: text, or a list of chat
+            messages.
         limit: at most so many rows, with equal shares of the categories.
+        config: configuration of a data set of the Hub.
 
     Raises:
         ValueError: the name is unknown, the file is empty or malformed (the line is named), the
@@ -128,6 +136,8 @@ def load_prompts(
         loaded = _from_hub(str(name))
     elif path.is_file():
         loaded = _from_file(path, column)
+    elif str(name).count("/") == 1 and not path.suffix and not path.is_absolute():
+        return _from_dataset(str(name), config, split or "train", column).select(limit=limit)
     else:
         known = ", ".join([*shipped_sets(), *HUB_SETS])
         raise ValueError(f"no prompt set or file {str(name)!r}; the sets are: {known}")
@@ -155,18 +165,28 @@ def _from_file(path: Path, column: str) -> PromptSet:
 
 
 def _from_hub(name: str) -> PromptSet:
-    from datasets import load_dataset
-
     dataset, split, column = HUB_SETS[name]
-    try:
-        rows = load_dataset(dataset, split=split)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"prompt set {name!r} comes from the Hub ({dataset}), which did not answer: {error}. "
-            "Give the path of a local copy instead."
-        ) from error
+    rows = _hub_rows(dataset, None, split, f"prompt set {name!r} comes from the Hub ({dataset})")
     loaded = _build([dict(row) for row in rows], name, dataset, column)
     return replace(loaded, version=str(rows._fingerprint), source=dataset)
+
+
+def _from_dataset(name: str, config: str | None, split: str, column: str) -> PromptSet:
+    """Load one split of a data set of the Hub; its rows get the number of their row as id."""
+    rows = _hub_rows(name, config, split, f"there is no file {name!r}, and as a data set")
+    records = [{"id": f"{name}-{number}", "split": split, **row} for number, row in enumerate(rows)]
+    return replace(_build(records, name, name, column), version=str(rows._fingerprint), source=name)
+
+
+def _hub_rows(dataset: str, config: str | None, split: str, what: str) -> Any:
+    from datasets import load_dataset
+
+    try:
+        return load_dataset(dataset, config, split=split)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{what}: the Hub did not answer: {error}. Give the path of a local copy instead."
+        ) from error
 
 
 def read_jsonl(text: str, origin: str) -> list[tuple[int, dict[str, Any]]]:

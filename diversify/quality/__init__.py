@@ -11,21 +11,25 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from diversify.engines import Message, Prompt
-from diversify.quality.answers import AnswerKernel, AnswerList, named_answer
+from diversify.quality.answers import AnswerKernel, AnswerKernels, AnswerList, named_answer
+from diversify.quality.judge import Judge
 from diversify.quality.likelihood import PromptInformation, ReferenceLikelihood
 from diversify.quality.reward_model import RewardModel
-from diversify.quality.rules import FromReward, Relevance, Rule
+from diversify.quality.rules import FromReward, Relevance, Rule, WeightedQuality
 
 __all__ = [
     "AnswerKernel",
+    "AnswerKernels",
     "AnswerList",
     "FromReward",
+    "Judge",
     "PromptInformation",
     "Quality",
     "ReferenceLikelihood",
     "Relevance",
     "RewardModel",
     "Rule",
+    "WeightedQuality",
     "named_answer",
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +12,15 @@ from numpy.typing import ArrayLike
 
 from diversify.engines import Message, Prompt, text_of
 
-__all__ = ["Completion", "FromReward", "Relevance", "Rule", "check_margin", "check_pairs"]
+__all__ = [
+    "Completion",
+    "FromReward",
+    "Relevance",
+    "Rule",
+    "WeightedQuality",
+    "check_margin",
+    "check_pairs",
+]
 
 Completion: TypeAlias = str | Sequence[Message]
 """A completion as TRL passes it: plain text, or the messages of the assistant."""
@@ -137,6 +145,80 @@ class FromReward:
                 f"{self.name} returned {len(values)} values for {len(completions)} completions"
             )
         return _finite(values, self.name)
+
+
+class WeightedQuality:
+    """Several qualities as one: their weighted sum; None where one of them cannot judge.
+
+    Args:
+        qualities: name -> quality, or any function with TRL's reward signature.
+        weights: name -> weight; 1 by default.
+        name: How reports call it.
+        margin: How far the mean may fall.
+
+    Raises:
+        ValueError: If there is no quality, or a weight is not finite or belongs to none.
+
+    Example:
+        >>> short = Rule(lambda prompt, completion: len(completion) < 20, "short")
+        >>> polite = Rule(lambda prompt, completion: "please" in completion, "polite")
+        >>> both = WeightedQuality({"short": short, "polite": polite}, weights={"polite": 0.5})
+        >>> both(["?", "?"], ["please", "no"])
+        [1.5, 1.0]
+    """
+
+    two_sided = False
+
+    def __init__(
+        self,
+        qualities: Mapping[str, Callable[..., Sequence[float | None]]],
+        *,
+        weights: Mapping[str, float] | None = None,
+        name: str = "weighted",
+        margin: float = 0.05,
+    ) -> None:
+        self.qualities = dict(qualities)
+        self.weights = dict.fromkeys(self.qualities, 1.0) | dict(weights or {})
+        if not self.qualities or set(self.weights) != set(self.qualities):
+            raise ValueError(
+                f"weights must name the qualities {list(self.qualities)}, got {list(self.weights)}"
+            )
+        if not all(math.isfinite(weight) for weight in self.weights.values()):
+            raise ValueError(f"weights must be finite, got {self.weights}")
+        self.name = self.__name__ = name
+        self.margin = check_margin(margin)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The weights and what the parts say of themselves."""
+        parts = {
+            name: getattr(quality, "identity", None) or _function_name(quality)
+            for name, quality in self.qualities.items()
+        }
+        return {"quality": "weighted", "weights": self.weights, "parts": parts}
+
+    def __call__(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], **columns: Any
+    ) -> list[float | None]:
+        """Judge each completion by every quality and add up."""
+        check_pairs(prompts, completions)
+        rows = zip(
+            *(
+                quality(prompts=prompts, completions=completions, **columns)
+                for quality in self.qualities.values()
+            ),
+            strict=True,
+        )
+        weights = [self.weights[name] for name in self.qualities]
+        return _finite(
+            [
+                None
+                if None in row
+                else sum(w * v for w, v in zip(weights, row, strict=True) if v is not None)
+                for row in rows
+            ],
+            self.name,
+        )
 
 
 class Relevance:

@@ -6,16 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, load_dataset
+from datasets import Dataset
 
 from diversify.engines import as_messages
-from diversify.evaluation.prompt_sets import (
-    HUB_SETS,
-    PromptRow,
-    PromptSet,
-    load_prompts,
-    shipped_sets,
-)
+from diversify.evaluation.prompt_sets import HUB_SETS, PromptSet, load_prompts, shipped_sets
 
 __all__ = ["load_set", "prompt_dataset"]
 
@@ -45,16 +39,7 @@ def load_set(
         prompts = load_prompts(name)
         has_splits = any(row.split for row in prompts)
         return prompts.select(split if has_splits else None, limit)
-    if Path(name).suffix in (".jsonl", ".csv", ".parquet", ".txt"):
-        raise ValueError(f"there is no file {name!r}")
-    rows = load_dataset(name, config, split=split)
-    if "prompt" not in rows.column_names:
-        raise ValueError(f"{name} has no column 'prompt'; its columns are {rows.column_names}")
-    found = tuple(
-        PromptRow(f"{name}-{number}", row.pop("prompt"), split=split, columns=row)
-        for number, row in enumerate(map(dict, rows))
-    )
-    return PromptSet(name, found, version=str(rows._fingerprint)).select(limit=limit)
+    return load_prompts(name, split=split, config=config, limit=limit)
 
 
 def prompt_dataset(

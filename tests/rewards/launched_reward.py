@@ -9,10 +9,20 @@ from pathlib import Path
 
 from diversify.credit import leave_one_out, nearest_credit
 from diversify.kernels import EquivalenceKernel, NgramKernel
-from diversify.rewards import DiversityReward, GatedReward, PartitionCredit, ProductReward
+from diversify.rewards import (
+    DiversityReward,
+    GatedReward,
+    JointReward,
+    MarginalRelevance,
+    PartitionCredit,
+    ProductReward,
+    SumReward,
+    UniformAnswers,
+)
 
 PROMPTS = ["one"] * 4 + ["two"] * 4 + ["three"] * 4
 TEXTS = "a b|a b|a c|d||e f|e f g|h|i j k|i j|l|m n".split("|")
+ANSWERS = [[["a b"], ["c"]]] * 4 + [[["e f"], ["h"]]] * 4 + [[["l"], ["i j"]]] * 4
 QUALITY = [0.5, None, 1.0, 2.0, 0.0, 1.0, 1.0, 3.0, -1.0, 2.0, None, 0.5]
 
 
@@ -45,6 +55,9 @@ def rewards():
         "inferred": DiversityReward(NgramKernel(), leave_one_out),
         "product": ProductReward(from_column, classes, group_size=4),
         "gated": GatedReward(from_column, nearest, threshold=1.0),
+        "sum": SumReward(from_column, nearest),
+        "joint": JointReward(from_column, NgramKernel(), MarginalRelevance(), group_size=4),
+        "uniform": UniformAnswers(group_size=4),
     }
 
 
@@ -60,7 +73,12 @@ def failures():
 
 def run(rows: slice) -> dict:
     """Call every reward on some rows of the batch."""
-    given = {"prompts": PROMPTS[rows], "completions": TEXTS[rows], "q": QUALITY[rows]}
+    given = {
+        "prompts": PROMPTS[rows],
+        "completions": TEXTS[rows],
+        "q": QUALITY[rows],
+        "answers": ANSWERS[rows],
+    }
     answers = {}
     for name, reward in rewards().items():
         metrics, extras = [], {}

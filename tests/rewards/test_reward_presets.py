@@ -104,10 +104,10 @@ def test_dqo():
 
 def test_every_public_name_is_there_and_presets_have_names_of_their_own():
     assert all(hasattr(rewards, name) for name in rewards.__all__)
-    quality = [rewards.darling, rewards.moda, rewards.dra, rewards.ips]
-    made = [preset(from_column) for preset in quality] + [rewards.dqo()]
-    names = [reward.__name__ for reward in made]
-    assert names == ["darling", "moda", "dra", "ips", "dqo"]
+    names = ["darling", "moda", "dra", "ips", "mmr", "uniqueness", "polychromic", "novelty"]
+    made = [getattr(rewards, name)(from_column) for name in [*names, "repulsion"]]
+    made += [rewards.dqo(), rewards.gapo()]
+    assert [reward.__name__ for reward in made] == [*names, "repulsion", "dqo", "gapo"]
 
 
 @pytest.fixture

@@ -10,9 +10,23 @@ import pytest
 from diversify.credit import CREDITS
 from diversify.engines import Generations, Sampling
 from diversify.evaluation.prompt_sets import PromptRow, PromptSet
-from diversify.quality import AnswerList, PromptInformation, ReferenceLikelihood, RewardModel
+from diversify.measures import DISTINCT_THRESHOLD
+from diversify.quality import (
+    AnswerList,
+    Judge,
+    PromptInformation,
+    ReferenceLikelihood,
+    RewardModel,
+)
 from diversify.rewards import reference_gate
-from diversify.trainers.components import build_credit, build_kernel, build_qualities
+from diversify.trainers.components import (
+    JUDGES,
+    KERNELS,
+    build_credit,
+    build_kernel,
+    build_qualities,
+    build_server,
+)
 from diversify.trainers.prompts import load_set, prompt_dataset
 from diversify.trainers.reference import draw_reference, draw_shares, reference_statistics
 
@@ -59,6 +73,59 @@ def test_qualities_by_name_share_the_reference_model():
     assert isinstance(found["reward-model-1.7B"], RewardModel)
 
 
+def test_every_kernel_by_name_compares_texts_or_says_what_it_needs(tmp_path, tiny_embedder):
+    server = build_server("m", "http://localhost:1/v1")
+    for name in KERNELS:
+        kernel = build_kernel(name, server=server)
+        assert kernel.name
+        if name in JUDGES:
+            assert build_kernel(name, server=server, short_answers=True).same.otherwise
+    texts = ["the red fox", "The  red fox", "a blue whale"]
+    assert build_kernel("same-words")(texts)[0].tolist() == [1, 1, 0]
+    with pytest.raises(ValueError, match="a judge needs a server"):
+        build_kernel("judge")
+    with pytest.raises(ValueError, match="a judge needs a model and an address"):
+        build_server("m", None)
+    assert build_server(None, None) is None
+
+
+def test_thresholds_and_models_of_equivalence_reach_their_judges():
+    assert build_kernel("same-embedding").same.threshold == DISTINCT_THRESHOLD
+    assert build_kernel("same-embedding", same_threshold=0.7).same.threshold == 0.7
+    default = build_kernel("cross-encoder").same
+    assert (default.threshold, default.classifier.side_tokens) == (0.102, 128)
+    assert default.classifier.model == "yimingzhang/deberta-v3-large-generation-similarity"
+    own = build_kernel("cross-encoder", same_model="own/model", same_threshold=0.4, device="cpu")
+    assert (own.same.classifier.model, own.same.threshold) == ("own/model", 0.4)
+    assert own.same.classifier.device == "cpu"
+    assert build_kernel("entailment", same_threshold=0.9).same.threshold == 0.9
+    with pytest.raises(ValueError, match="no threshold is known for 'own/model'"):
+        build_kernel("cross-encoder", same_model="own/model")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "option"),
+    [
+        ("embedding", {"same_threshold": 0.8}),
+        ("same-words", {"same_threshold": 0.8}),
+        ("same-embedding", {"same_model": "m"}),
+        ("ngram", {"short_answers": True}),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(kernel, option):
+    (name,) = option
+    with pytest.raises(ValueError, match=rf"{name} goes with \[.*\], not with kernel '{kernel}'"):
+        build_kernel(kernel, **option)
+
+
+def test_the_judge_is_a_quality_with_a_server():
+    server = build_server("m", "http://localhost:1/v1")
+    judge = build_qualities(["judge"], reference="x", server=server)["judge"]
+    assert isinstance(judge, Judge) and judge.server is server
+    with pytest.raises(ValueError, match="a judge needs a server"):
+        build_qualities(["judge"], reference="x")
+
+
 def test_a_dotted_path_finds_functions_also_in_the_working_folder(tmp_path, monkeypatch):
     assert build_qualities(["os.getcwd"], reference="x") == {"getcwd": os.getcwd}
     (tmp_path / "my_quality_of_test.py").write_text("def nice(prompts, completions): ...\n")
@@ -88,7 +155,7 @@ def test_sets_have_splits_and_files_are_taken_whole(tmp_path):
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(ValueError, match="dataset_name is not set"):
         load_set(None, split="train")
-    with pytest.raises(ValueError, match="there is no file"):
+    with pytest.raises(ValueError, match="no prompt set or file"):
         load_set(str(tmp_path / "none.jsonl"), split="train")
 
 
@@ -101,14 +168,14 @@ def test_hub_rows_become_prompts_with_their_columns(monkeypatch):
         asked.append((arguments, options))
         return dataset(rows)
 
-    monkeypatch.setattr("diversify.trainers.prompts.load_dataset", load)
+    monkeypatch.setattr("datasets.load_dataset", load)
     found = load_set("me/prompts", split="train", config="small", limit=1)
     assert asked == [(("me/prompts", "small"), {"split": "train"})]
     assert [(row.id, row.text, row.columns) for row in found] == [
         ("me/prompts-0", "A?", {"topic": "x"})
     ]
-    dataset.column_names = ["question"]
-    with pytest.raises(ValueError, match=r"no column 'prompt'; its columns are \['question'\]"):
+    rows[:] = [{"question": "A?"}]
+    with pytest.raises(ValueError, match=r"no column 'prompt'; the columns are .*'question'"):
         load_set("me/prompts", split="train")
 
 
