@@ -6,17 +6,14 @@ rows be cached and its numbers be reported. Importing this module loads no model
 
 from __future__ import annotations
 
-import hashlib
 import os
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diversify.cache import DiskCache, cache_key
 from diversify.sources import (
     cache_dir,
     embedded_embedder_path,
@@ -26,8 +23,6 @@ from diversify.sources import (
 
 __all__ = ["CachedEmbedder", "Embedder", "SentenceTransformerEmbedder", "load_embedder"]
 
-_AT_ONCE = 512  # keys in one question to the database; SQLite allows at least 999
-_PER_COMMIT = 1024  # texts that a killed process may have embedded in vain
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -177,7 +172,7 @@ class CachedEmbedder:
 
     def __init__(self, embedder: Embedder, path: str | os.PathLike[str] | None = None) -> None:
         self.embedder = embedder
-        self.path = Path(path) if path is not None else cache_dir() / "embeddings.sqlite"
+        self.cache = DiskCache(path if path is not None else cache_dir() / "embeddings.sqlite")
 
     @property
     def name(self) -> str:
@@ -193,60 +188,16 @@ class CachedEmbedder:
         """Embed n texts: (n, d) float32 rows of length 1, from the file where it has them."""
         if not texts:
             return self.embedder(texts)
-        prefix = f"{self.name}\0{self.revision}\0".encode()
-        keys = {text: _key(prefix, text) for text in texts}
-        with closing(self._open()) as database:
-            rows = _stored(database, list(keys.values()))
-            unseen = [text for text, key in keys.items() if key not in rows]
-            for start in range(0, len(unseen), _PER_COMMIT):
-                some = unseen[start : start + _PER_COMMIT]
-                fresh = list(zip((keys[text] for text in some), self._embed(some), strict=True))
-                _store(database, fresh)
-                rows.update(fresh)
-        return np.stack([rows[keys[text]] for text in texts])
+        name, revision = self.name, self.revision
+        keys = {text: cache_key(name, revision, text) for text in texts}
+        rows = self.cache.fill(keys, self._embed)
+        return np.stack([np.frombuffer(rows[text], dtype="<f4") for text in texts])
 
-    def _embed(self, texts: list[str]) -> NDArray[np.float32]:
-        rows = np.asarray(self.embedder(texts), dtype=np.float32)
+    def _embed(self, texts: list[str]) -> list[bytes]:
+        rows = np.asarray(self.embedder(texts), dtype="<f4")
         if rows.ndim != 2 or len(rows) != len(texts):
             raise ValueError(f"{self.name} gave {rows.shape} for {len(texts)} texts, not (n, d)")
-        return rows
-
-    def _open(self) -> sqlite3.Connection:
-        """Open the file; a connection a call is cheap, and safe with forks and threads."""
-        from filelock import FileLock
-
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Two processes must not both turn a new file into a WAL database.
-        with FileLock(f"{self.path}.lock"):
-            database = sqlite3.connect(self.path, timeout=60.0)
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=NORMAL")
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, row BLOB NOT NULL)"
-            )
-        return database
-
-
-def _key(prefix: bytes, text: str) -> bytes:
-    return hashlib.sha256(prefix + text.encode("utf-8", "surrogatepass")).digest()
-
-
-def _stored(database: sqlite3.Connection, keys: list[bytes]) -> dict[bytes, NDArray[np.float32]]:
-    """Read the rows of those keys that the file has."""
-    rows: dict[bytes, NDArray[np.float32]] = {}
-    for start in range(0, len(keys), _AT_ONCE):
-        some = keys[start : start + _AT_ONCE]
-        marks = ",".join("?" * len(some))
-        found = database.execute(f"SELECT key, row FROM rows WHERE key IN ({marks})", some)
-        rows.update((key, np.frombuffer(row, dtype="<f4")) for key, row in found)
-    return rows
-
-
-def _store(database: sqlite3.Connection, rows: list[tuple[bytes, NDArray[np.float32]]]) -> None:
-    """Write rows in one transaction; a key that another process has just written stays."""
-    blobs = [(key, row.astype("<f4").tobytes()) for key, row in rows]
-    with database:
-        database.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?)", blobs)
+        return [row.tobytes() for row in rows]
 
 
 def _unit_rows(rows: Any, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -11,12 +11,14 @@ measures, credits and selections see texts. Three rules hold for every kernel he
 - No texts give a (0, 0) matrix.
 """
 
+import logging
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from itertools import combinations
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,10 +30,15 @@ __all__ = [
     "EquivalenceKernel",
     "Kernel",
     "NgramKernel",
+    "Pair",
     "Same",
+    "SameMany",
     "Tokenize",
     "cross_similarity",
+    "pair_similarity",
 ]
+
+logger = logging.getLogger(__name__)
 
 Embedder: TypeAlias = Callable[[list[str]], ArrayLike]
 """Any callable from n texts to n rows of unit length, (n, d)."""
@@ -41,6 +48,9 @@ Same: TypeAlias = Callable[[str, str], bool]
 
 Tokenize: TypeAlias = Callable[[str], Sequence[str]]
 """Cuts one text into words or other tokens."""
+
+Pair: TypeAlias = tuple[str, str]
+"""Two texts, in the order in which a judge reads them."""
 
 # Half precision (bfloat16) moves the norm of a unit row by less than this.
 NORM_TOLERANCE = 1e-2
@@ -55,6 +65,14 @@ class Kernel(Protocol):
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Compare every text with every other: (n,) texts to the similarity matrix (n, n)."""
+
+
+@runtime_checkable
+class SameMany(Protocol):
+    """A judge that answers many pairs at once, and may say that it does not know."""
+
+    def judge(self, pairs: Sequence[Pair]) -> Sequence[bool | None]:
+        """Say of each pair whether the texts say the same; None where that cannot be said."""
 
 
 @dataclass(frozen=True)
@@ -183,15 +201,25 @@ class EquivalenceKernel:
     cannot live on the judge's blind side. The second question is asked only after a no. Where the
     judge is one-sided by design (entailment), let `same` itself ask for both directions.
 
+    A judge with a method `judge` (`SameMany`) gets all pairs in one call, and those that it did not
+    find equal, the other way round, in a second one; the result is that of asking one by one.
+
+    A pair that such a judge cannot judge (None) counts as the same: no failure may look like
+    diversity. It is counted, and a warning says how many there were.
+
     Verdicts need not be transitive, and then `S` is not positive semi-definite: use `distinct`,
     `partition` or the distances; `vendi` and `log_det` refuse such a matrix.
 
     Args:
-        same: Callable from two texts to a bool. It sees each pair of distinct, non-blank texts.
+        same: Callable from two texts to a bool, or a `SameMany`. It sees each pair of distinct,
+            non-blank texts.
+
+    Attributes:
+        counts: How many `pairs` of texts were compared so far, and how many of them were `unknown`.
 
     Raises:
-        ValueError: When called, if the judge answers anything but a bool. A judge that fails
-            should raise: a failure that becomes an answer becomes a false number.
+        ValueError: When called, if the judge answers anything but a bool (or None, many at once). A
+            judge that fails should raise: a failure that becomes an answer becomes a false number.
 
     Example:
         >>> kernel = EquivalenceKernel(lambda a, b: a[0] == b[0])
@@ -201,7 +229,8 @@ class EquivalenceKernel:
          [0. 0. 1.]]
     """
 
-    same: Same
+    same: Same | SameMany
+    counts: Counter[str] = field(default_factory=Counter, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -211,12 +240,29 @@ class EquivalenceKernel:
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Compare every text with every other: (n,) texts to (n, n) zeros and ones."""
         distinct, index = _distinct(texts)
+        content = [number for number, text in enumerate(distinct) if text]
+        pairs = list(combinations(content, 2))
+        verdicts: dict[tuple[int, int], bool | None] = dict.fromkeys(pairs, False)
+        for forward in (True, False):
+            # An unknown pair is not asked about again: it counts as the same already.
+            asked = [pair for pair in pairs if verdicts[pair] is False]
+            ordered = [
+                (distinct[i], distinct[j]) if forward else (distinct[j], distinct[i])
+                for i, j in asked
+            ]
+            verdicts |= zip(asked, ask_many(self.same, ordered), strict=True)
+        unknown = sum(verdict is None for verdict in verdicts.values())
+        self.counts.update(pairs=len(pairs), unknown=unknown)
+        if unknown:
+            logger.warning(
+                "%s: %d of %d pairs could not be judged; they count as the same",
+                self.name,
+                unknown,
+                len(pairs),
+            )
         equal = np.eye(len(distinct))
-        for i, first in enumerate(distinct):
-            for j, second in enumerate(distinct[:i]):
-                if first and second:
-                    verdict = ask(self.same, second, first) or ask(self.same, first, second)
-                    equal[i, j] = equal[j, i] = float(verdict)
+        for (i, j), verdict in verdicts.items():
+            equal[i, j] = equal[j, i] = float(verdict is not False)
         return equal[np.ix_(index, index)]
 
 
@@ -253,6 +299,35 @@ def cross_similarity(
     return cosine
 
 
+def pair_similarity(embedder: Embedder, pairs: Sequence[Pair]) -> NDArray[np.float64]:
+    r"""Compare the two texts of each pair, by the rules of `EmbeddingKernel`.
+
+    Cosine in [-1, 1], :math:`s_k = x_k \cdot y_k`: what the kernel says of a pair, without all the
+    other pairs of the same texts.
+
+    Args:
+        embedder: Callable from texts to (n, d) unit rows; called once with all distinct texts.
+        pairs: n pairs of texts.
+
+    Returns:
+        Similarities, shape (n,).
+
+    Raises:
+        ValueError: If the rows of the embedder have the wrong shape, length or values.
+
+    Example:
+        >>> axis = {"north": [0.0, 1.0], "east": [1.0, 0.0], "northeast": [0.8, 0.6]}
+        >>> print(pair_similarity(lambda texts: [axis[t] for t in texts],
+        ...                       [("north", "northeast"), ("east", "north"), ("east", "east")]))
+        [0.6 0.  1. ]
+    """
+    distinct, index = _distinct([text for pair in pairs for text in pair])
+    rows = _unit_rows(embedder, distinct)
+    first, second = index[0::2], index[1::2]
+    cosine = np.clip((rows[first] * rows[second]).sum(axis=1), -1.0, 1.0)
+    return np.where(first == second, 1.0, cosine)
+
+
 def ngrams(tokens: Sequence[str], n: int) -> Iterator[tuple[str, ...]]:
     """List the runs of `n` neighbouring tokens; there are none in a shorter text.
 
@@ -275,7 +350,31 @@ def ask(same: Same, first: str, second: str) -> bool:
     return bool(verdict)
 
 
-def callable_name(function: Callable[..., Any]) -> str:
+def ask_many(same: Same | SameMany, pairs: Sequence[Pair]) -> list[bool | None]:
+    """Ask a judge about many pairs: at once where it can, else one by one.
+
+    Raises:
+        ValueError: If an answer is neither a bool nor, from many at once, None; or if there are
+            not as many answers as pairs.
+
+    Example:
+        >>> ask_many(lambda first, second: first == second, [("a", "a"), ("a", "b")])
+        [True, False]
+    """
+    if not isinstance(same, SameMany):
+        return [ask(same, first, second) for first, second in pairs]
+    if not pairs:
+        return []
+    verdicts = list(same.judge(pairs))
+    if len(verdicts) != len(pairs):
+        raise ValueError(f"judge(pairs) gave {len(verdicts)} verdicts for {len(pairs)} pairs")
+    for verdict in verdicts:
+        if verdict is not None and not isinstance(verdict, bool | np.bool_):
+            raise ValueError(f"judge(pairs) must return bools or None, got {verdict!r}")
+    return [None if verdict is None else bool(verdict) for verdict in verdicts]
+
+
+def callable_name(function: Any) -> str:
     """Name a callable for reports: its `name`, else its `__name__`, else its type."""
     while isinstance(function, partial):
         function = function.func

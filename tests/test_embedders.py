@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diversify import embedders
+from diversify import cache, embedders
 from diversify.embedders import (
     CachedEmbedder,
     Embedder,
@@ -192,7 +192,7 @@ class TestCachedEmbedder:
         self, counting: Counting, tmp_path: Path
     ) -> None:
         cached = CachedEmbedder(counting, tmp_path / "rows")
-        texts = [f"text {i}" for i in range(2 * embedders._PER_COMMIT + 7)]
+        texts = [f"text {i}" for i in range(2 * cache.PER_COMMIT + 7)]
         assert np.array_equal(cached(texts), counting.inner(texts))
         assert np.array_equal(cached(texts), counting.inner(texts))
         assert set(counting.seen.values()) == {1}
@@ -210,7 +210,7 @@ class TestCachedEmbedder:
     SCRIPT = textwrap.dedent("""
         import sys, time
         import numpy as np
-        from diversify import embedders
+        from diversify import cache, embedders
 
         class Numbers:  # the row of "7" points to 7, slowly
             name, revision = "numbers", "1"
@@ -220,7 +220,7 @@ class TestCachedEmbedder:
                 print(len(texts), flush=True)
                 return rows
 
-        embedders._PER_COMMIT = int(sys.argv[4])
+        cache.PER_COMMIT = int(sys.argv[4])
         texts = [str(i) for i in range(int(sys.argv[2]), int(sys.argv[3]))]
         rows = embedders.CachedEmbedder(Numbers(), sys.argv[1])(texts)
         assert (rows.argmax(axis=1) == [int(text) % 64 for text in texts]).all()

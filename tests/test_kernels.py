@@ -1,8 +1,9 @@
 """Kernels: texts to similarity matrices."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from diversify.kernels import (
     EquivalenceKernel,
     Kernel,
     NgramKernel,
+    SameMany,
     callable_name,
     check_integer,
     cross_similarity,
     ngrams,
+    pair_similarity,
     words,
 )
 
@@ -235,6 +238,113 @@ class TestEquivalenceKernel:
 
     def test_name(self) -> None:
         assert EquivalenceKernel(same_letter).name == "equivalence-same_letter"
+
+
+class Verdicts:
+    """A judge by a table of ordered pairs, asked about many at once."""
+
+    name = "table"
+
+    def __init__(self, table: dict[tuple[str, str], bool | None]) -> None:
+        self.table = table
+        self.calls: list[list[tuple[str, str]]] = []
+
+    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[bool | None]:
+        self.calls.append(list(pairs))
+        return [self.table[pair] for pair in pairs]
+
+
+class TestManyAtOnce:
+    def random_table(self, seed: int, answers: list[bool | None]) -> dict[Any, Any]:
+        rng = np.random.default_rng(seed)
+        pairs = [(a, b) for a in "abcdef" for b in "abcdef" if a != b]
+        return {pair: answers[int(rng.integers(len(answers)))] for pair in pairs}
+
+    def test_equals_asking_one_by_one(self) -> None:
+        texts = ["c", "a", "", "b", "f", "a", " ", "e", "d"]
+        for seed in range(30):
+            judge = Verdicts(self.random_table(seed, [True, False, False, False]))
+            many = EquivalenceKernel(judge)(texts)
+            one_by_one = EquivalenceKernel(lambda a, b, t=judge.table: t[a, b])(texts)  # type: ignore[misc]
+            assert np.array_equal(many, one_by_one)
+            assert 0.2 < many.mean() < 0.8, "the test could not fail"
+
+    def test_all_pairs_in_one_call_and_the_noes_the_other_way_round_in_another(self) -> None:
+        judge = Verdicts({("a", "b"): True, ("a", "c"): False, ("b", "c"): False})
+        judge.table |= {("c", "a"): True, ("c", "b"): False}
+        S = EquivalenceKernel(judge)(["a", "b", "a", "", "c"])
+        assert judge.calls == [[("a", "b"), ("a", "c"), ("b", "c")], [("c", "a"), ("c", "b")]]
+        assert S[0].tolist() == [1, 1, 1, 0, 1] and S[1].tolist() == [1, 1, 1, 0, 0]
+
+    def test_nothing_to_compare_asks_nothing(self) -> None:
+        judge = Verdicts({})
+        assert np.array_equal(EquivalenceKernel(judge)(["a", "a", " "])[0], [1, 1, 0])
+        assert judge.calls == []
+
+    def test_an_unknown_pair_counts_as_the_same_and_is_counted(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """a-b: unknown at once. a-c: no, then unknown. b-c: no both ways."""
+        judge = Verdicts({("a", "b"): None, ("a", "c"): False, ("b", "c"): False})
+        judge.table |= {("c", "a"): None, ("c", "b"): False}
+        kernel = EquivalenceKernel(judge)
+        assert np.array_equal(kernel(["a", "b", "c"]), [[1, 1, 1], [1, 1, 0], [1, 0, 1]])
+        assert kernel.counts == {"pairs": 3, "unknown": 2}
+        (record,) = caplog.records
+        assert record.getMessage() == (
+            "equivalence-table: 2 of 3 pairs could not be judged; they count as the same"
+        )
+
+    def test_a_failure_never_adds_diversity(self) -> None:
+        for seed in range(20):
+            table = self.random_table(seed, [True, False, False])
+            known = EquivalenceKernel(Verdicts(table))(list("abcdef"))
+            holes = self.random_table(seed + 100, [True, None, True, True])
+            table = {pair: table[pair] if holes[pair] else None for pair in table}
+            assert (EquivalenceKernel(Verdicts(table))(list("abcdef")) >= known).all()
+
+    @pytest.mark.parametrize(
+        ("answer", "message"),
+        [
+            (lambda pairs: ["yes"], "must return bools or None, got 'yes'"),
+            (lambda pairs: [1], "must return bools or None, got 1"),
+            (lambda pairs: [], "gave 0 verdicts for 1 pairs"),
+        ],
+    )
+    def test_refuses_what_is_no_verdict(self, answer: Any, message: str) -> None:
+        judge = Verdicts({})
+        judge.judge = answer  # type: ignore[method-assign]
+        with pytest.raises(ValueError, match=message):
+            EquivalenceKernel(judge)(["a", "b"])
+
+    def test_numpy_verdicts_and_the_protocol(self) -> None:
+        judge = Verdicts({("a", "b"): np.bool_(True)})  # type: ignore[dict-item]
+        assert isinstance(judge, SameMany) and not isinstance(same_letter, SameMany)
+        assert EquivalenceKernel(judge)(["a", "b"])[0, 1] == 1.0
+
+    def test_counts_are_no_part_of_what_the_kernel_is(self) -> None:
+        one, other = EquivalenceKernel(same_letter), EquivalenceKernel(same_letter)
+        one(["a", "b"])
+        assert one.counts["pairs"] == 1 and one == other and hash(one) == hash(other)
+
+
+class TestPairSimilarity:
+    def test_equals_the_kernel_on_each_pair(self) -> None:
+        pairs = [(a, b) for a in TEXTS for b in TEXTS]
+        found = pair_similarity(letter_embedder, pairs)
+        expected = [EmbeddingKernel(letter_embedder)([a, b])[0, 1] for a, b in pairs]
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+        assert pair_similarity(letter_embedder, []).shape == (0,)
+
+    def test_embeds_each_distinct_text_once(self) -> None:
+        table = Table(a=[1, 0], b=[0.6, 0.8])
+        found = pair_similarity(table, [("a", "b"), ("b", "a"), ("a", ""), ("", " "), ("a", "a")])
+        np.testing.assert_allclose(found, [0.6, 0.6, 0, 1, 1], atol=1e-12)
+        assert table.calls == [["a", "b"]]
+
+    def test_refuses_wrong_rows(self) -> None:
+        with pytest.raises(ValueError, match="length 2 for the text 'a'"):
+            pair_similarity(Table(a=[2, 0]), [("a", "a")])
 
 
 class TestCrossSimilarity:
