@@ -18,17 +18,14 @@ instrument in `diversify.evaluation`.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
 import os
-import re
 import shlex
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -51,12 +48,11 @@ from diversify.evaluation import (
 )
 from diversify.evaluation.generate import write_atomically
 from diversify.evaluation.report import write_report
+from diversify.evaluation.stages import command_digest, launch
 from diversify.kernels import EmbeddingKernel
 from diversify.models import best_device, best_dtype
 from diversify.trainers.card import write_card
 from diversify.trainers.components import build_qualities
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -351,48 +347,6 @@ class Laboratory:
             evaluate(folder, embedder=self.embedder, quality=self.qualities()).save(folder)
         self.progress.end(skipped=ready)
         return load_report(folder)
-
-
-def command_digest(command: Sequence[str]) -> str:
-    """Return a hash of a command and of the config files that it names."""
-    digest = hashlib.sha256(json.dumps(list(command)).encode())
-    for word in command:
-        if word.endswith((".yaml", ".py")) and (ROOT / word).is_file():
-            digest.update((ROOT / word).read_bytes())
-    return digest.hexdigest()
-
-
-def launch(command: Sequence[str], log: Path, show: Callable[[float, str], None]) -> None:
-    """Run one recipe through `accelerate launch`, its output in a log, its steps on our line."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    words = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1"]
-    words += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
-    words += [str(ROOT / command[0]), *command[1:]]
-    # accelerate sets one thread a process unless told otherwise.
-    environment = os.environ | {"OMP_NUM_THREADS": str(os.cpu_count() or 1)}
-    with (
-        log.open("w", encoding="utf-8") as stream,
-        subprocess.Popen(
-            words,
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            bufsize=1,
-        ) as child,
-    ):
-        assert child.stdout is not None
-        for line in child.stdout:  # text mode ends lines at \r as well, so bars arrive live
-            stream.write(line)
-            if bar := re.search(r"(\d+)/(\d+) (?:\[|prompts)", line):
-                done, total = int(bar[1]), int(bar[2])
-                show(done / max(total, 1), f"{done}/{total}")
-        code = child.wait()
-    if code:
-        tail = "".join(log.read_text("utf-8", errors="replace").splitlines(keepends=True)[-15:])
-        raise ValueError(f"{command[0]} failed with exit code {code}; see {log}:\n{tail}")
 
 
 def summary_line(name: str, comparison: Comparison) -> str:

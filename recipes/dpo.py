@@ -1,14 +1,20 @@
-"""DPO on preference pairs that pull a model towards difference.
+"""DPO on preference pairs that pull a model towards difference, or with a loss that keeps it.
 
     accelerate launch recipes/dpo.py --config configs/dpo/qwen3-divpo.yaml
 
-Stock `DPOTrainer`: the method is in the pairs (`recipes/pairs.py`). `dataset_name` is a file of
-pairs (.jsonl or .parquet) or a Hub data set with `prompt`, `chosen` and `rejected`; `test_file` is
-what a file is evaluated on.
+`dataset_name` is a file of pairs (.jsonl or .parquet, `recipes/pairs.py` makes them) or a Hub data
+set with `prompt`, `chosen` and `rejected`; `test_file` is what a file is evaluated on. `objective`:
 
-Weights (DDPO, arXiv 2503.17126) without a trainer of our own: with `resample: true` as many pairs
-are drawn with replacement, in proportion to their `weight`. The expected gradient is that of the
-weighted loss; single pairs then come several times or never. Otherwise weights are ignored.
+- `dpo`: TRL's trainer as it is. Its own fields choose IPO and others (`loss_type`) and the
+  divergences of f-DPO (`f_divergence_type`).
+- `weighted`: every pair counts by its column `weight` (DDPO, arXiv 2503.17126; CrPO, 2505.14442).
+- `spl` (arXiv 2511.08594): `alpha` weighs the policy's log-ratio as `beta` does the reference's;
+  alpha above beta keeps entropy.
+- `h_dpo` (arXiv 2411.07595): the same with alpha relative to beta.
+
+Weights with any objective: with `resample: true` as many pairs are drawn with replacement, in
+proportion to their `weight`. The expected gradient is that of the weighted loss; single pairs then
+come several times or never. Otherwise only `weighted` reads them.
 
 Fields are TRL's (ScriptArguments, DPOConfig, ModelConfig) and those of `PairArguments`; the command
 line wins over the file. `resume_from_checkpoint: auto` begins a run or continues it.
@@ -18,26 +24,33 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any, Literal
 
-import numpy as np
 import trl
-from datasets import Dataset, load_dataset
-from peft import PeftConfig, PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from datasets import Dataset
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from diversify.engines import as_messages, text_of
+from diversify.models import EMBEDDED_MODEL, embedded_model_path
+from diversify.trainers import SPLTrainer, WeightedDPOTrainer
+from diversify.trainers.pairs_data import is_file, load_pairs, plain, resample
 from diversify.trainers.setup import finished_before, model_source, parse, train_and_save
 
 
 @dataclass
 class PairArguments:
-    """What the pairs are."""
+    """What the pairs are, and what is made of them."""
 
+    objective: Literal["dpo", "weighted", "spl", "h_dpo"] = "dpo"
+    alpha: float | None = field(default=None, metadata={"help": "of spl and h_dpo"})
     test_file: str | None = field(default=None, metadata={"help": "pairs to evaluate on"})
     adapter: str | None = field(
         default=None,
         metadata={"help": "train this LoRA further (a second round); it is the reference"},
+    )
+    reference_model: str | None = field(
+        default=None,
+        metadata={"help": "the frozen reference, instead of what is trained as it is before"},
     )
     resample: bool = field(default=False, metadata={"help": "draw pairs by their weight"})
     method: str = field(default="dpo", metadata={"help": "how the pairs were made, for the record"})
@@ -46,49 +59,42 @@ class PairArguments:
 TYPES = (trl.ScriptArguments, trl.DPOConfig, trl.ModelConfig, PairArguments)
 
 
-def load_pairs(name: str | None, config: str | None, split: str) -> Dataset:
-    """Load a file of pairs whole, or one split of a data set of the Hub."""
-    if not name:
-        raise ValueError("no pairs: dataset_name (to evaluate on a file, test_file) is not set")
-    readers = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
-    if Path(name).suffix in readers:
-        if not Path(name).is_file():
-            raise ValueError(f"there is no file {name!r}; recipes/pairs.py makes one")
-        pairs = load_dataset(readers[Path(name).suffix], data_files=name, split="train")
-    else:
-        pairs = load_dataset(name, config, split=split)
-    if missing := {"prompt", "chosen", "rejected"} - set(pairs.column_names):
-        raise ValueError(f"{name} lacks {sorted(missing)}; its columns are {pairs.column_names}")
-    return pairs
-
-
-def resample(pairs: Dataset, seed: int) -> Dataset:
-    """Draw as many pairs with replacement, in proportion to their weight."""
-    if "weight" not in pairs.column_names:
-        raise ValueError(f"resample needs a column weight; the columns are {pairs.column_names}")
-    weight = np.array(pairs["weight"], dtype=np.float64)
-    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.sum() > 0):
-        raise ValueError("weights must be finite, 0 or more, and not all 0")
-    drawn = np.random.default_rng(seed).choice(len(weight), len(weight), p=weight / weight.sum())
-    return pairs.select(np.sort(drawn))
-
-
-def plain(row: dict[str, object]) -> dict[str, str]:
-    """Turn chat messages into text, for a model without a chat template."""
-    prompt = as_messages(row["prompt"])  # type: ignore[arg-type]
-    texts = {side: text_of(row[side]) for side in ("chosen", "rejected")}  # type: ignore[arg-type]
-    return {"prompt": "\n\n".join(turn["content"] for turn in prompt), **texts}
+def choose_trainer(options: PairArguments, beta: float) -> tuple[type, dict[str, Any]]:
+    """Return the trainer of the objective, and the argument that it takes besides TRL's."""
+    entropy = options.objective in ("spl", "h_dpo")
+    if entropy != (options.alpha is not None):
+        does = "needs an alpha" if entropy else "knows no alpha"
+        raise ValueError(f"objective {options.objective!r} {does}, got alpha={options.alpha}")
+    if options.alpha is not None:
+        scale = beta if options.objective == "h_dpo" else 1.0
+        return SPLTrainer, {"alpha": options.alpha * scale}
+    if options.objective == "weighted" and options.resample:
+        raise ValueError("weights count once: either objective: weighted or resample: true")
+    return (WeightedDPOTrainer if options.objective == "weighted" else trl.DPOTrainer), {}
 
 
 def load_policy(
-    source: str, training: trl.DPOConfig, model: trl.ModelConfig, adapter: str | None
-) -> tuple[str | PeftModel, PeftConfig | None]:
-    """Return what to train and the LoRA to put on it: a new one, or an adapter trained before."""
-    if adapter is None:
-        return source, trl.get_peft_config(model)
-    base = AutoModelForCausalLM.from_pretrained(source, **training.model_init_kwargs)
+    source: str, training: trl.DPOConfig, options: PairArguments
+) -> tuple[str | PeftModel, PreTrainedModel | None]:
+    """Return what to train, a name or an adapter trained before, and the reference if it is one."""
+    kwargs = dict(training.model_init_kwargs)
+    reference = None
+    if name := options.reference_model:
+        path = embedded_model_path() if name == EMBEDDED_MODEL else name
+        reference = AutoModelForCausalLM.from_pretrained(path, **kwargs | {"revision": "main"})
+    if options.adapter is None:
+        return source, reference
+    base = AutoModelForCausalLM.from_pretrained(source, **kwargs)
     training.model_init_kwargs = None  # TRL takes them only with a name
-    return PeftModel.from_pretrained(base, adapter, is_trainable=True), None
+    return PeftModel.from_pretrained(base, options.adapter, is_trainable=True), reference
+
+
+def select(pairs: Dataset, *, weighted: bool, text: bool) -> Dataset:
+    """Keep the columns that are trained on."""
+    names = ["prompt", "chosen", "rejected"]
+    if weighted and "weight" in pairs.column_names:
+        names.append("weight")  # that it is missing is for the trainer to say
+    return (pairs.map(plain) if text else pairs).select_columns(names)
 
 
 def main() -> None:
@@ -97,28 +103,32 @@ def main() -> None:
     if done := finished_before(training):
         print(f"finished before: {training.output_dir}\n{json.dumps(done)}")
         return
+    kind, more = choose_trainer(options, training.beta)
     source = model_source(model, training)
     train = load_pairs(script.dataset_name, script.dataset_config, script.dataset_train_split)
     test = None
     if training.do_eval:
-        is_file = Path(script.dataset_name).suffix in (".jsonl", ".json", ".parquet")
-        name = options.test_file if is_file else script.dataset_name
+        name = options.test_file if is_file(script.dataset_name) else script.dataset_name
         test = load_pairs(name, script.dataset_config, script.dataset_test_split)
     if options.resample:
         train = resample(train, training.seed)
-    if AutoTokenizer.from_pretrained(source).chat_template is None:
-        train, test = train.map(plain), test and test.map(plain)
-    policy, lora = load_policy(source, training, model, options.adapter)
-    trainer = trl.DPOTrainer(
+    how = {"weighted": options.objective == "weighted"}
+    how["text"] = AutoTokenizer.from_pretrained(source).chat_template is None
+    policy, reference = load_policy(source, training, options)
+    trainer = kind(
         model=policy,
+        ref_model=reference,
         args=training,
-        train_dataset=train.select_columns(["prompt", "chosen", "rejected"]),
-        eval_dataset=test and test.select_columns(["prompt", "chosen", "rejected"]),
-        peft_config=lora,
+        train_dataset=select(train, **how),
+        eval_dataset=test and select(test, **how),
+        peft_config=None if options.adapter else trl.get_peft_config(model),
         quantization_config=trl.get_quantization_config(model),
+        **more,
     )
     what = {"recipe": "dpo", "method": options.method, "dataset": script.dataset_name}
     what["options"] = {"pairs": len(train), "resample": options.resample}
+    what["options"] |= {"objective": options.objective, "alpha": options.alpha}
+    what["options"]["divergence"] = training.f_divergence_type
     record = train_and_save(trainer, model, **what)
     if training.process_index == 0:
         print(f"{record['steps']} steps on {len(train)} pairs: {training.output_dir}")

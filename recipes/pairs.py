@@ -4,11 +4,13 @@
 
 1. Every model of `models` answers every prompt `samples` times at every temperature; finished run
    folders (`runs`) join in. All answers to a prompt are one pool. A tuned model has lost what it no
-   longer says: add its base model or hotter sampling (REDIPO, arXiv 2605.30021, which also lets the
-   tuned model rewrite the base model's answers; we do not).
+   longer says: add its base model or hotter sampling, and let the `rewriter` rewrite the answers of
+   `rewrite_models` (REDIPO, arXiv 2605.30021).
 2. `method` chooses the pairs: `divpo` (arXiv 2501.18101: the most diverse of the best against the
-   least diverse of the worst) or `gated` (ours: good by every quality and unlike the pool, against
-   the most typical or the worst). `deviation` adds weights (DDPO, arXiv 2503.17126).
+   least diverse of the worst), `similar` (REDIPO: the more diverse of two about equally good) or
+   `gated` (ours: good by every quality and unlike the pool, against the most typical or the worst).
+   `diversity` says what is diverse, `deviation` (DDPO, arXiv 2503.17126) or `creativity` (CrPO,
+   arXiv 2505.14442) what a pair weighs.
 
 The pool is written row by row into run folders beside `output_file`; the same command, with as many
 processes, continues an interrupted one. Prompts as in recipes/grpo.py; the command line wins.
@@ -17,24 +19,22 @@ processes, continues an interrupted one. Prompts as in recipes/grpo.py; the comm
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from accelerate import PartialState
 from trl import ScriptArguments
 
 from diversify.cli import progress_line
 from diversify.engines import Sampling
-from diversify.engines.transformers import TransformersEngine
 from diversify.evaluation.generate import load_run
-from diversify.evaluation.prompt_sets import PromptSet
-from diversify.pairs import PairRule, build_pairs
-from diversify.quality import AnswerKernel
-from diversify.trainers.components import build_credit, build_kernel, build_qualities
+from diversify.pairs import build_pairs
+from diversify.trainers.components import build_qualities, build_server
+from diversify.trainers.pairing import build_criterion, build_rule, build_signals
+from diversify.trainers.pairs_data import FORMATS, write_pairs
+from diversify.trainers.pools import draw_pool
 from diversify.trainers.prompts import load_set
-from diversify.trainers.reference import draw_shares
 from diversify.trainers.setup import parse
 
 
@@ -53,13 +53,25 @@ class PairArguments:
     batch_size: int = 64
     seed: int = 0
     limit: int | None = field(default=None, metadata={"help": "at most so many prompts"})
-    method: Literal["divpo", "gated", "quality"] = "divpo"
+    part: int = field(default=0, metadata={"help": "of these every `parts`-th, from this one on"})
+    parts: int = 1
+    rewrite_models: list[str] = field(default_factory=list, metadata={"help": "of the models"})
+    rewriter: str | None = field(default=None, metadata={"help": "default: the first other model"})
+    rewrite_temperature: float = 0.0
+    method: Literal["divpo", "similar", "gated", "quality"] = "divpo"
     quality: list[str] = field(default_factory=lambda: ["likelihood"])
     quality_model: str | None = field(default=None, metadata={"help": "default: the first model"})
+    diversity: str = field(
+        default="credit", metadata={"help": "probability, words, judge, quality"}
+    )
+    policy: str | None = field(default=None, metadata={"help": "of probability; the first model"})
+    judge_model: str | None = field(default=None, metadata={"help": "as its server calls it"})
+    judge_url: str | None = field(default=None, metadata={"help": "http://localhost:8000/v1"})
     kernel: str = field(default="embedding", metadata={"help": "or ngram, or answers"})
     embedder: str = "minilm"
     credit: str = "leave_one_out"
     fraction: float = 0.25
+    band: float = field(default=0.1, metadata={"help": "similar: share of the ranks"})
     pairs: int = 1
     keep: list[float] = field(default_factory=lambda: [0.6])
     at_least: list[float] = field(default_factory=list, metadata={"help": "one for each quality"})
@@ -70,44 +82,34 @@ class PairArguments:
     reject_truncated: bool = field(default=False, metadata={"help": "but never choose it"})
     first_sentence: bool = field(default=False, metadata={"help": "cut answers behind it"})
     deviation: list[str] = field(default_factory=list, metadata={"help": "kernels of weights"})
+    creativity: list[str] = field(default_factory=list, metadata={"help": "signals of weights"})
+    creativity_weights: list[float] = field(default_factory=list, metadata={"help": "default: 1"})
 
 
 TYPES = (ScriptArguments, PairArguments)
-FORMATS = (".jsonl", ".parquet")
 
 
-def build_rule(options: PairArguments, names: list[str], **where: str) -> dict[str, Any]:
-    """Turn flat options into those of `build_pairs`."""
-    same = ("method", "fraction", "pairs", "rejected", "max_length_ratio", "min_words")
-    same += ("keep_truncated", "reject_truncated", "first_sentence")
-    rule = {name: getattr(options, name) for name in same}
-    if len(options.keep) not in (1, len(names)):
-        raise ValueError(f"{names} need one share each or one for all, got keep={options.keep}")
-    rule["keep"] = dict(zip(names, options.keep * len(names), strict=False))
-    if options.at_least and len(options.at_least) != len(names):
-        raise ValueError(f"{names} need one value each, got at_least={options.at_least}")
-    rule["at_least"] = dict(zip(names, options.at_least, strict=False))
-    rule["credit"] = build_credit(options.credit)
-    rule["deviation"] = [build_kernel(name, **where) for name in options.deviation]
-    PairRule(**rule)  # refuses an impossible option before anything is drawn
-    return rule
-
-
-def draw_pool(options: PairArguments, prompts: PromptSet, device: str) -> list[str]:
+def draw(script: ScriptArguments, options: PairArguments, device: str) -> list[str]:
     """Draw this process's share of the pool; return the run folders of all processes."""
-    sampling = Sampling(
-        top_p=options.top_p, min_p=options.min_p, max_tokens=options.max_tokens, seed=options.seed
+    there = {"split": script.dataset_train_split, "config": script.dataset_config}
+    prompts = load_set(script.dataset_name, **there, limit=options.limit)
+    if not 0 <= options.part < options.parts <= len(prompts):
+        raise ValueError(f"no part {options.part} of {options.parts} of {len(prompts)} prompts")
+    sampling = {name: getattr(options, name) for name in ("top_p", "min_p", "max_tokens", "seed")}
+    return draw_pool(
+        options.models,
+        replace(prompts, rows=prompts.rows[options.part :: options.parts]),
+        options.samples,
+        sampling=Sampling(**sampling),
+        temperatures=options.temperatures,
+        output=Path(options.output_file).with_suffix(""),
+        rewrite=options.rewrite_models,
+        rewriter=options.rewriter,
+        rewrite_temperature=options.rewrite_temperature,
+        progress=progress_line(),
+        device=device,
+        batch_size=options.batch_size,
     )
-    folders: list[str] = []
-    for model in options.models:
-        engine = TransformersEngine(model, device=device, batch_size=options.batch_size)
-        for temperature in dict.fromkeys(options.temperatures):
-            name = re.sub(r"[^\w.-]+", "_", f"{model}-T{temperature}").strip("_.")
-            output = Path(options.output_file).with_suffix("") / name
-            how = {"sampling": sampling.at(temperature=temperature), "progress": progress_line()}
-            drawn = draw_shares(engine, prompts, options.samples, output=output, **how)
-            folders += map(str, drawn)
-    return folders
 
 
 def main() -> None:
@@ -119,26 +121,23 @@ def main() -> None:
     if not options.models and not options.runs:
         raise ValueError("neither models nor runs are given: there is nothing to choose from")
     where = {"embedder": options.embedder, "device": str(state.device)}
-    reference = options.quality_model or (options.models[0] if options.models else "")
-    qualities = build_qualities(options.quality, reference=reference, **where)
-    rule = build_rule(options, [*qualities], **where)
-    alike: dict[str, Any] = {"kernel_of": lambda columns: AnswerKernel(columns["answers"])}
-    if options.kernel != "answers":
-        alike = {"kernel": build_kernel(options.kernel, **where)}
+    asking = where | {"server": build_server(options.judge_model, options.judge_url)}
+    first = next(iter(options.models), "")
+    reference = options.quality_model or first
+    qualities = build_qualities(options.quality, reference=reference, **asking)
+    how = build_rule(options, [*qualities], **where)
+    how["diversity"] = build_criterion(options.diversity, policy=options.policy or first, **asking)
+    [likelihood] = build_qualities(["likelihood"], reference=reference, **where).values()
+    surprise = qualities.get("likelihood", likelihood)  # loaded once, if at all
+    how |= build_signals(options.creativity, options.creativity_weights, surprise)
     folders = list(options.runs)
     if options.models:
-        there = {"split": script.dataset_train_split, "config": script.dataset_config}
-        prompts = load_set(script.dataset_name, **there, limit=options.limit)
-        folders += draw_pool(options, prompts, where["device"])
+        folders += draw(script, options, where["device"])
     state.wait_for_everyone()
     if state.is_main_process:
         rows = [row for folder in dict.fromkeys(folders) for row in load_run(folder).rows]
-        pairs = build_pairs(rows, quality=qualities, **alike, **rule)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(file.name + ".partial")
-        write = pairs.to_parquet if file.suffix == ".parquet" else pairs.to_json
-        write(str(partial))
-        partial.replace(file)
+        pairs = build_pairs(rows, quality=qualities, **how)
+        write_pairs(pairs, file)
         counts = json.loads(pairs.info.description)
         record = {"recipe": "pairs", **counts, "runs": folders, "options": asdict(options)}
         print(f"{counts['pairs']} pairs of {counts['prompts']} prompts: {file}")

@@ -47,16 +47,6 @@ def test_unknown_keys_are_named(study, tmp_path):
         study.read_study(tmp_path / "none.yaml", None)
 
 
-def test_a_changed_config_or_command_is_a_new_command(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "ROOT", tmp_path)
-    (tmp_path / "c.yaml").write_text("a: 1\n")
-    first = study.command_digest(["r.py", "c.yaml"])
-    assert first == study.command_digest(["r.py", "c.yaml"])
-    assert first != study.command_digest(["r.py", "c.yaml", "--x"])
-    (tmp_path / "c.yaml").write_text("a: 2\n")
-    assert first != study.command_digest(["r.py", "c.yaml"])
-
-
 def test_the_time_left_follows_the_pace(study, monkeypatch, capsys):
     """Weights 1, 1, 2: after the first stage took 10 s, three times 10 s are left; a skipped
     stage neither counts as pace nor stays on the bill, so after it 20 s are left."""
@@ -70,12 +60,3 @@ def test_the_time_left_follows_the_pace(study, monkeypatch, capsys):
     progress.begin("two")
     progress.end(skipped=True)
     assert "about 0:20 left" in capsys.readouterr().out
-
-
-def test_a_failing_recipe_shows_the_end_of_its_log(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "ROOT", tmp_path)
-    (tmp_path / "bad.py").write_text("print('3/4 [');\nraise SystemExit('out of luck')\n")
-    seen = []
-    with pytest.raises(ValueError, match="out of luck"):
-        study.launch(["bad.py"], tmp_path / "logs/bad.log", lambda share, _: seen.append(share))
-    assert seen == [0.75]

@@ -1,4 +1,4 @@
-"""Which completions of one pool become pairs, and what a pair weighs: functions of arrays."""
+"""Which completions of one pool become pairs: functions of arrays."""
 
 from __future__ import annotations
 
@@ -162,6 +162,65 @@ def gated_pairs(
     return found
 
 
+def similar_pairs(
+    completions: Sequence[str],
+    quality: Sequence[float | None] | Floats,
+    diversity: Sequence[float] | Floats,
+    *,
+    band: float,
+    pairs: int = 1,
+    allowed: Mask | None = None,
+) -> list[Pair]:
+    r"""Pair completions of similar quality, the more diverse of the two chosen.
+
+    Of all :math:`(i, j)` with :math:`|q_i - q_j| \le b` and :math:`d_i > d_j`, the pair with the
+    greatest :math:`d_i - d_j` comes first, then the next of the texts that are left. Quality
+    cannot explain what such a pair teaches, so little of it is traded away.
+
+    Args:
+        completions: n texts of one prompt.
+        quality: Values (n,); None excludes a completion.
+        diversity: Values (n,), higher for the more unusual: any credit.
+        band: :math:`b`, 0 or more, in units of the quality: how much better or worse the chosen
+            completion may be. Larger makes the pairs more about diversity alone.
+        pairs: How many at most.
+        allowed: Mask (n, n) of [chosen, rejected] that may meet (`pairable`); None allows all.
+
+    Returns:
+        Pairs (chosen, rejected) of indices; no text is used twice.
+
+    Raises:
+        ValueError: Shapes differ, values are not finite, `band` is negative, or `pairs` is below 1.
+
+    Example:
+        >>> quality, diversity = [0.9, 0.8, 0.1, 0.2], [0.3, 0.7, 1.0, 0.4]
+        >>> similar_pairs(["a", "b", "c", "d"], quality, diversity, band=0.2, pairs=2)
+        [(2, 3), (1, 0)]
+
+    Reference:
+        Samuel et al., "Recovering Diversity Without Losing Alignment: A DPO Recipe for Post-Trained
+        LLMs" (REDIPO), arXiv 2605.30021, for the idea: marginally diverse completions preferred
+        among those of similar reward. The order by difference and the single use of a text are
+        ours.
+    """
+    texts = check_texts(completions)
+    scored, values = _scored(texts, quality)
+    diversity = _per_text("diversity", diversity, len(texts))
+    if not 0.0 <= band < math.inf:
+        raise ValueError(f"band must be a number of 0 or more, got {band}")
+    check_integer("pairs", pairs, 1)
+    gain = diversity[scored][:, None] - diversity[scored][None, :]
+    near = np.abs(values[:, None] - values[None, :]) <= band + TIE
+    candidates = np.argwhere(near & (gain > TIE))
+    order = np.argsort(-gain[tuple(candidates.T)], kind="stable")
+    found: list[Pair] = []
+    for i, j in scored[candidates[order]]:
+        if len(found) == pairs:
+            break
+        found += match([i], [j], 1, texts=texts, allowed=allowed, taken=found)
+    return found
+
+
 def match(
     chosen: Iterable[int],
     rejected: Sequence[int] | NDArray[np.intp],
@@ -240,53 +299,6 @@ def pairable(
     text_id = np.array([identity[text] for text in texts], dtype=np.intp)
     mask: Mask = (text_id[:, None] != text_id) & long_enough[:, None]
     return mask if max_length_ratio is None else mask & (ratio <= max_length_ratio)
-
-
-def deviation_weights(*S: Floats) -> Floats:
-    r"""Weigh each completion by how far it deviates from its siblings, mean 1 over the group.
-
-    .. math::
-        \delta_i = \frac{1}{n - 1} \sum_{j \ne i} (1 - s_{ij}), \qquad
-        w_i \propto \Big(\prod_k
-        \frac{\delta^k_i - \min \delta^k}{\max \delta^k - \min \delta^k}\Big)^{1 / K}
-
-    The least deviant completion by any of the K kernels weighs exactly 0 and trains nothing.
-
-    Args:
-        *S: Similarities (n, n) of one group, one matrix a kernel (meaning, style, …).
-
-    Returns:
-        Weights (n,) >= 0 with mean 1, for the pairs in which the completion is chosen. All 1 where
-        nothing can be told apart: one completion, equal deviations by every kernel, or nothing
-        above 0 by all of them.
-
-    Raises:
-        ValueError: No matrix, not a similarity matrix, or different sizes.
-
-    Example:
-        >>> S = np.array([[1.0, 0.8, 0.2], [0.8, 1.0, 0.4], [0.2, 0.4, 1.0]])
-        >>> print(deviation_weights(S).round(4))
-        [0.75 0.   2.25]
-
-    Reference:
-        J. Chung et al., "Modifying Large Language Model Post-Training for Diverse Creative
-        Writing", arXiv 2503.17126. Deviation: a kernel by which all deviate alike is passed over,
-        where the published formula divides 0 by 0.
-    """
-    if not S:
-        raise ValueError("deviation_weights needs at least one similarity matrix, got none")
-    matrices = [check_similarity(matrix) for matrix in S]
-    n = len(matrices[0])
-    if any(len(matrix) != n for matrix in matrices):
-        raise ValueError(f"matrices must have one size, got {[len(m) for m in matrices]}")
-    weights = np.ones(n)
-    for matrix in matrices:
-        deviation = 1.0 - (matrix.sum(axis=1) - 1.0) / max(n - 1, 1)
-        spread = np.ptp(deviation) if n else 0.0
-        if spread > TIE:
-            weights *= ((deviation - deviation.min()) / spread) ** (1.0 / len(matrices))
-    total = weights.sum()
-    return weights * n / total if total > 0 else np.ones(n)
 
 
 def _scored(

@@ -7,7 +7,7 @@ The same with no script: `trl grpo --reward_funcs diversify.rewards.lexical_nove
 """
 
 from diversify.rewards.answers import UniformAnswers
-from diversify.rewards.combine import GatedReward, ProductReward, SumReward, reference_gate
+from diversify.rewards.combine import ProductReward, SumReward
 from diversify.rewards.diversity import (
     ColumnKernel,
     CreditReward,
@@ -16,6 +16,7 @@ from diversify.rewards.diversity import (
     GroupScores,
     PartitionCredit,
 )
+from diversify.rewards.gated import GatedReward, reference_gate
 from diversify.rewards.group import Group, gather_groups
 from diversify.rewards.joint import JointReward, MarginalRelevance, PolychromicCredit
 from diversify.rewards.monitors import MONITORS, LengthPenalty, MonitorReward

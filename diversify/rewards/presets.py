@@ -31,9 +31,10 @@ from diversify.kernels import (
 )
 from diversify.measures import DISTINCT_THRESHOLD
 from diversify.rewards.answers import UniformAnswers
-from diversify.rewards.combine import GatedReward, Level, ProductReward, SumReward
+from diversify.rewards.combine import ProductReward, SumReward
 from diversify.rewards.composite import Quality
 from diversify.rewards.diversity import ColumnKernel, DiversityReward, PartitionCredit
+from diversify.rewards.gated import GatedReward, Level
 from diversify.rewards.joint import JointReward, MarginalRelevance, PolychromicCredit
 from diversify.rewards.monitors import LengthPenalty, MonitorReward, language_drift
 from diversify.rewards.peers import PeerReward

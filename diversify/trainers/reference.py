@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from accelerate import PartialState
 
+from diversify.decoding import Strategy
 from diversify.engines import Engine, Sampling
 from diversify.engines.transformers import TransformersEngine
 from diversify.evaluation.generate import generate, load_run
@@ -31,6 +32,7 @@ def draw_shares(
     *,
     sampling: Sampling,
     output: str | Path,
+    strategy: Strategy | None = None,
     progress: Callable[[str, int, int, float], None] | None = None,
 ) -> list[Path]:
     """Answer the prompts, each process its share, into one run folder a process.
@@ -44,6 +46,7 @@ def draw_shares(
         samples: answers a prompt.
         sampling: how they are drawn.
         output: path of the folder, or what the folders' names begin with.
+        strategy: how they are asked for; plain sampling by default.
         progress: see `generate`.
 
     Returns:
@@ -62,7 +65,15 @@ def draw_shares(
     if state.process_index < parts:
         share = replace(prompts, rows=prompts.rows[state.process_index :: parts])
         folder = folders[state.process_index]
-        generate(engine, share, samples, sampling=sampling, output=folder, progress=progress)
+        generate(
+            engine,
+            share,
+            samples,
+            strategy=strategy,
+            sampling=sampling,
+            output=folder,
+            progress=progress,
+        )
     return folders
 
 

@@ -280,8 +280,8 @@ def test_dpo_is_continued_resamples_and_evaluates(
         *dpo_options(tiny_model_path, pair_file, tmp_path / "out"),
     ]
     first = run("dpo", monkeypatch, capsys, *options, "--max_steps", 1)
-    expected = {"pairs": 4, "resample": True, "objective": "dpo", "alpha": None}
-    assert first["options"] == expected
+    expected = {"pairs": 4, "resample": True, "objective": "dpo"}
+    assert expected.items() <= first["options"].items()
     second = run("dpo", monkeypatch, capsys, *options, "--max_steps", 2)
     assert (second["steps"], Path(second["resumed_from"]).name) == (2, "checkpoint-1")
 
