@@ -1,4 +1,4 @@
-"""The `diversify` command: generate, evaluate, compare, report, prompts."""
+"""The `diversify` command: generate, evaluate, compare, report, prompts, calibrate, interpolate."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diversify import __version__
 
 if TYPE_CHECKING:
     from diversify.decoding import Strategy
+    from diversify.equivalence import Calibration
     from diversify.evaluation import Comparison, Report
     from diversify.quality import Quality
 
@@ -52,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_report(commands)
     _add_prompts(commands)
+    _add_calibrate(commands)
+    _add_interpolate(commands)
     return parser
 
 
@@ -148,6 +153,36 @@ def _add_prompts(commands: Any) -> None:
     parser = _command(commands, "prompts", _prompts, "list the prompt sets, or show one")
     parser.add_argument("name", nargs="?", help="set or file to show")
     parser.add_argument("--split", help="train or test")
+
+
+def _add_calibrate(commands: Any) -> None:
+    text = "find the threshold from which two texts are the same, from labelled pairs"
+    parser = _command(commands, "calibrate", _calibrate, text)
+    add = parser.add_argument
+    add("pairs", help="file of JSON lines with two texts and whether they are the same")
+    scores = parser.add_mutually_exclusive_group()
+    scores.add_argument("--embedder", help="cosine of this embedder; minilm if nothing is given")
+    scores.add_argument("--cross-encoder", metavar="MODEL", help="classifier of pairs: id or path")
+    scores.add_argument("--entailment", metavar="MODEL", help="inference model, asked both ways")
+    scores.add_argument("--ngram", type=int, metavar="N", help="overlap of word 1- to N-grams")
+    add("--side-tokens", type=int, default=128, help="tokens that a classifier reads of each text")
+    add("--columns", metavar="A,B", help="columns of the texts; a,b or text1,text2 if not given")
+    add("--label", default="same", help="column of the label: true or false, 1 or 0")
+    add("--group", help="column of what pairs belong to (the prompt), held out as a whole")
+    add("--longer-than", type=int, metavar="WORDS", help="leave out pairs of shorter answers")
+    add("--folds", type=int, default=5, help="parts that are held out in turn")
+    add("--seed", type=int, default=0)
+    add("--device", help="cpu, cuda, …; chosen if not given")
+    add("--output", help="JSON file to write")
+
+
+def _add_interpolate(commands: Any) -> None:
+    text = "write the model that lies part of the way from a base to its tuned model (WiSE-FT)"
+    add = _command(commands, "interpolate", _interpolate, text).add_argument
+    add("tuned", help="folder of a LoRA adapter or of a whole model")
+    add("--alpha", type=float, required=True, help="0 is the base, 1 the tuned model")
+    add("--base", help="folder of the base, where the tuned one is a whole model")
+    add("--output", required=True, help="folder to write")
 
 
 def _generate(options: argparse.Namespace) -> int:
@@ -298,6 +333,60 @@ def _prompts(options: argparse.Namespace) -> int:
     return 0
 
 
+def _calibrate(options: argparse.Namespace) -> int:
+    from diversify.equivalence import calibrate, read_pairs
+
+    columns = options.columns and tuple(name.strip() for name in options.columns.split(","))
+    if columns and len(columns) != 2:
+        raise ValueError(f"--columns takes the names of two columns, got {options.columns!r}")
+    labelled = read_pairs(options.pairs, columns=columns, label=options.label, group=options.group)
+    if options.longer_than is not None:
+        labelled = labelled.longer_than(options.longer_than)
+    identity, scores = _pair_scores(options, labelled.pairs)
+    calibration = calibrate(
+        scores, labelled.labels, groups=labelled.groups, folds=options.folds, seed=options.seed
+    )
+    print(calibration_table(calibration))
+    if labelled.groups is None and len({*chain(*labelled.pairs)}) < 2 * len(labelled.pairs):
+        print("\nTexts come in several pairs: without --group the held-out errors are too small.")
+    if options.output:
+        found = {"scores": identity, "pairs_file": options.pairs} | calibration.to_dict()
+        Path(options.output).write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+        print(options.output)
+    return 0
+
+
+def _pair_scores(
+    options: argparse.Namespace, pairs: list[tuple[str, str]]
+) -> tuple[dict[str, Any], Sequence[float]]:
+    """Return what compares the texts, and its score of each pair."""
+    from diversify.embedders import load_embedder
+    from diversify.equivalence import CrossEncoderSame, EmbeddingSame, EntailmentSame
+    from diversify.kernels import NgramKernel
+
+    if options.ngram is not None:
+        kernel = NgramKernel(options.ngram)
+        return {"kernel": kernel.name}, [kernel(pair)[0, 1] for pair in pairs]
+    where = {"side_tokens": options.side_tokens, "device": options.device}
+    same: CrossEncoderSame | EntailmentSame | EmbeddingSame
+    if options.cross_encoder:
+        same = CrossEncoderSame(options.cross_encoder, **where)
+    elif options.entailment:
+        same = EntailmentSame(options.entailment, **where)
+    else:
+        embedder = load_embedder(options.embedder or "minilm", device=options.device)
+        same = EmbeddingSame(embedder, 1.0)
+    identity = {name: value for name, value in same.identity.items() if name != "threshold"}
+    return identity, same.scores(pairs).tolist()
+
+
+def _interpolate(options: argparse.Namespace) -> int:
+    from diversify.trainers.interpolate import interpolate
+
+    print(interpolate(options.tuned, options.output, alpha=options.alpha, base=options.base))
+    return 0
+
+
 def progress_line(stream: Any = None) -> Callable[[str, int, int, float], None]:
     """Return a progress function that says how much is done and how long it will still take."""
     stream = stream or sys.stderr
@@ -350,6 +439,24 @@ def verdict_table(comparison: Comparison) -> str:
     for name, reason in comparison.verdict["reasons"].items():
         lines.append(f"{name.replace('_', ' ')}: {answers[comparison.verdict[name]]}. {reason}")
     return "\n".join(lines)
+
+
+def calibration_table(calibration: Calibration) -> str:
+    """Return a threshold with its errors as aligned text."""
+    rows = [("", "on these pairs", "held out", "95 % interval")]
+    for name, text in (
+        ("false_same", "different, called the same"),
+        ("false_different", "the same, called different"),
+        ("error", "wrong, of all"),
+    ):
+        fitted, held_out = getattr(calibration.fitted, name), getattr(calibration.held_out, name)
+        interval = f"[{held_out.low:.3f}, {held_out.high:.3f}]"
+        rows.append((text, f"{fitted.value:.3f}", f"{held_out.value:.3f}", interval))
+    balanced = calibration.fitted.balanced, calibration.held_out.balanced
+    fitted_text, held_out_text = (f"{value:.3f}" for value in balanced)
+    rows.append(("mean of the first two", fitted_text, held_out_text, ""))
+    of = f"{calibration.pairs} pairs, {calibration.same} of them the same"
+    return f"threshold {calibration.threshold:.4f}, from {of}\n\n{_aligned(rows)}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "diversify"
 LAYERS = {
     0: {"kernels", "measures", "credit"},
     1: {"cache", "embedders", "lexical", "models", "server", "sources"},
-    2: {"engines", "equivalence", "quality", "advantages", "losses", "gates"},
+    2: {"engines", "equivalence", "quality", "advantages", "losses", "gates", "pools"},
     3: {"rewards", "pairs", "demonstrations", "decoding"},
     4: {"cli", "evaluation", "trainers"},
 }
@@ -19,7 +19,7 @@ RANK = {name: rank for rank, names in LAYERS.items() for name in names}
 NEIGHBOURS = {("lexical", "kernels"), ("models", "sources"), ("embedders", "sources")}
 NEIGHBOURS |= {("cli", "evaluation"), ("cli", "trainers"), ("trainers", "evaluation")}
 NEIGHBOURS |= {("gates", "engines"), ("equivalence", "quality"), ("embedders", "cache")}
-NEIGHBOURS |= {("cache", "sources"), ("server", "cache")}
+NEIGHBOURS |= {("cache", "sources"), ("server", "cache"), ("pools", "engines")}
 NEIGHBOURS |= {("quality", "engines"), ("measures", "kernels"), ("credit", "measures")}
 NEIGHBOURS |= {("credit", "kernels"), ("embedders", "models"), ("engines", "quality")}
 CORE_MAY_IMPORT = {"numpy", "scipy", "diversify"}

@@ -231,6 +231,8 @@ def train_and_save(trainer: Any, model: Any, **record: Any) -> dict[str, Any]:
         # TRL would write its own card over ours before the upload.
         trainer.create_model_card = lambda **_: write_card(output)
         trainer.push_to_hub()
+    # A process that takes the group down while another still talks leaves that one waiting.
+    trainer.accelerator.wait_for_everyone()
     trainer.end()
     return record
 

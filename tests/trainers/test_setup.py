@@ -218,7 +218,7 @@ class FakeTrainer:
             learning_rate=1e-3,
         )
         self.state = SimpleNamespace(global_step=7)
-        self.accelerator = SimpleNamespace(num_processes=1)
+        self.accelerator = SimpleNamespace(num_processes=1, wait_for_everyone=lambda: None)
         self.calls = []
 
     def train(self, resume_from_checkpoint):

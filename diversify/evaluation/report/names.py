@@ -45,6 +45,8 @@ MONITOR_NAMES = {
     "prompt_copy": Name("Copied from the prompt", "share of word 4-grams", share=True),
     "refusal": Name("Refusals", "answers that open with an English phrase of refusal", share=True),
     "language_drift": Name("In another language", "than the prompt", share=True),
+    "gibberish": Name("Gibberish", "share of characters that are no language", share=True),
+    "role_leakage": Name("Shows its role", "or the template of the chat", share=True),
     "exact_duplicates": Name("Exact duplicates", share=True),
     "truncated": Name("Cut off at the token limit", share=True),
 }
