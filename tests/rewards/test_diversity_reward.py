@@ -13,7 +13,7 @@ from transformers import TrainerControl, TrainerState
 
 from diversify.credit import leave_one_out, nearest_credit, partition_credit, rarity_weight
 from diversify.kernels import EmbeddingKernel, EquivalenceKernel, NgramKernel
-from diversify.rewards import DiversityReward, GroupReward, PartitionCredit
+from diversify.rewards import MONITORS, DiversityReward, GroupReward, PartitionCredit
 
 DIRECTIONS = {"north": (0.0, 1.0), "east": (1.0, 0.0), "northeast": (0.6, 0.8)}
 
@@ -142,8 +142,8 @@ def test_logs_once_a_group_and_under_its_name():
         "far/distinct": [3.0, 2.0],
         "far/mean_similarity": [pytest.approx(1.4 / 3), pytest.approx(1 / 3)],
         "far/duplicates": [0.0, pytest.approx(1 / 3)],
+        **{f"far/{name}": [0.0, 0.0] for name in MONITORS},
         "far/length": [1.0, 1.0],
-        "far/language_drift": [0.0, 0.0],
         "far/unscored": [0.0, 0.0],
         "far/credit": [pytest.approx(0.4 / 3), pytest.approx(0.5 / 3)],
     }

@@ -7,10 +7,10 @@ import pytest
 
 from diversify.credit import leave_one_out
 from diversify.kernels import NgramKernel
-from diversify.rewards import DiversityReward, PartitionCredit, darling, moda
+from diversify.rewards import MONITORS, DiversityReward, PartitionCredit, darling, moda
 
 PROMPTS = ["Name a colour.", "Name a fruit.", "Tell me a story.", "Name a city."]
-LOGGED = {"distinct", "mean_similarity", "duplicates", "length", "language_drift", "unscored"}
+LOGGED = {"distinct", "mean_similarity", "duplicates", "unscored", *MONITORS}
 
 
 def shortness(prompts, completions, **columns):
