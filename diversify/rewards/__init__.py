@@ -7,19 +7,25 @@ The same with no script: `trl grpo --reward_funcs diversify.rewards.lexical_nove
 """
 
 from diversify.rewards.answers import UniformAnswers
+from diversify.rewards.base import GroupReward, GroupScores
 from diversify.rewards.combine import ProductReward, SumReward
 from diversify.rewards.diversity import (
     ColumnKernel,
     CreditReward,
     DiversityReward,
-    GroupReward,
-    GroupScores,
     PartitionCredit,
 )
 from diversify.rewards.gated import GatedReward, reference_gate
 from diversify.rewards.group import Group, gather_groups
 from diversify.rewards.joint import JointReward, MarginalRelevance, PolychromicCredit
-from diversify.rewards.monitors import MONITORS, LengthPenalty, MonitorReward
+from diversify.rewards.monitors import (
+    MONITORS,
+    LengthDrift,
+    LengthPenalty,
+    MonitorGate,
+    MonitorReward,
+    Truncated,
+)
 from diversify.rewards.peers import PeerReward, peer_answers
 from diversify.rewards.presets import (
     darling,
@@ -47,14 +53,17 @@ __all__ = [
     "GroupReward",
     "GroupScores",
     "JointReward",
+    "LengthDrift",
     "LengthPenalty",
     "MarginalRelevance",
+    "MonitorGate",
     "MonitorReward",
     "PartitionCredit",
     "PeerReward",
     "PolychromicCredit",
     "ProductReward",
     "SumReward",
+    "Truncated",
     "UniformAnswers",
     "darling",
     "dqo",

@@ -15,7 +15,8 @@ from torch import nn
 
 from diversify.credit import Floats
 from diversify.engines import Prompt
-from diversify.rewards.diversity import CreditReward, GroupReward, GroupScores, Values
+from diversify.rewards.base import GroupReward, GroupScores, Values
+from diversify.rewards.diversity import CreditReward
 from diversify.rewards.group import Group
 
 __all__ = ["Combined", "CompositeReward", "CreditedReward", "Quality", "ask"]

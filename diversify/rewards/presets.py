@@ -36,7 +36,12 @@ from diversify.rewards.composite import Quality
 from diversify.rewards.diversity import ColumnKernel, DiversityReward, PartitionCredit
 from diversify.rewards.gated import GatedReward, Level
 from diversify.rewards.joint import JointReward, MarginalRelevance, PolychromicCredit
-from diversify.rewards.monitors import LengthPenalty, MonitorReward, language_drift
+from diversify.rewards.monitors import (
+    LengthPenalty,
+    MonitorReward,
+    language_drift,
+    role_leakage,
+)
 from diversify.rewards.peers import PeerReward
 
 __all__ = [
@@ -159,6 +164,7 @@ def moda(
     length_limit: int = 512,
     length_penalty: float = 0.01,
     language_penalty: float = 0.1,
+    role_penalty: float = 0.0,
     penalties: Sequence[Quality] = (),
     group_size: int | None = None,
 ) -> GatedReward:
@@ -173,11 +179,13 @@ def moda(
         length_limit: tokens that are free.
         length_penalty: what each token beyond them costs.
         language_penalty: what a text wholly in another language than its prompt costs.
+        role_penalty: what a text costs that talks of its role; for training with roles.
         penalties: further terms, such as a reward for the format.
         group_size: see `GroupReward`.
 
     Reference:
-        MoDA, mode-conditioned diversity alignment, arXiv 2609.14896, without its roles. The paper
+        MoDA, mode-conditioned diversity alignment, arXiv 2609.14896. Its roles are a matter of the
+        data set and of the trainer (`diversify.trainers.roles`). The paper
         gives "0.01 beyond 512 tokens"; that it counts for each token is our reading, as a
         constant 0.01 would vanish beside a term of 100. Its language check is not described; ours
         is `language_drift`.
@@ -187,6 +195,8 @@ def moda(
         terms.append(LengthPenalty(limit=length_limit, weight=length_penalty))
     if language_penalty:
         terms.append(MonitorReward(language_drift, weight=-language_penalty))
+    if role_penalty:
+        terms.append(MonitorReward(role_leakage, weight=-role_penalty))
     return GatedReward(
         quality,
         DiversityReward(kernel or _minilm(), nearest_credit),

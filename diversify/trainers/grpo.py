@@ -14,7 +14,8 @@ from diversify.advantages import AdvantageMethod
 from diversify.credit import partition
 from diversify.kernels import Kernel
 from diversify.measures import DISTINCT_THRESHOLD
-from diversify.rewards.diversity import GROUP_COLUMN, KERNEL_COLUMN, ColumnKernel, kernel_column
+from diversify.rewards.base import GROUP_COLUMN
+from diversify.rewards.diversity import KERNEL_COLUMN, ColumnKernel, kernel_column
 from diversify.rewards.group import Group, gather_groups
 from diversify.rewards.monitors import completion_text
 from diversify.trainers.roles import RoleSampler, check_groups

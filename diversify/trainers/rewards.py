@@ -95,6 +95,9 @@ class RewardArguments:
     penalties: list[str] = field(
         default_factory=list, metadata={"help": "more terms behind a gate: dotted paths"}
     )
+    role_penalty: float | None = field(
+        default=None, metadata={"help": "of moda: what a text costs that talks of its role"}
+    )
     peers: list[str] = field(default_factory=list, metadata={"help": "run folders of other models"})
     nearest: int | None = field(default=None, metadata={"help": "of repulsion: nearest peers"})
     closed: float | None = field(default=None, metadata={"help": "of repulsion: peers agree"})
@@ -170,7 +173,8 @@ def build_reward(options: RewardArguments, qualities: Qualities, device: str) ->
         return [_of_one_quality(options, quality, kernel)]
     gate = _gate(options, qualities)
     if options.reward == "moda":
-        return [moda(qualities, kernel=kernel, **gate)]
+        role = given(role_penalty=options.role_penalty)
+        return [moda(qualities, kernel=kernel, **gate, **role)]
     below = given(below=options.below)
     return [GatedReward(qualities, _diversity(options, kernel), **gate, **below)]
 
