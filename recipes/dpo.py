@@ -34,11 +34,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from diversify.models import EMBEDDED_MODEL, embedded_model_path
 from diversify.trainers import SPLTrainer, WeightedDPOTrainer
 from diversify.trainers.pairs_data import is_file, load_pairs, plain, resample
+from diversify.trainers.safeguarding import SafeguardArguments, attach_safeguard
 from diversify.trainers.setup import finished_before, model_source, parse, train_and_save
 
 
 @dataclass
-class PairArguments:
+class PairArguments(SafeguardArguments):
     """What the pairs are, and what is made of them."""
 
     objective: Literal["dpo", "weighted", "spl", "h_dpo"] = "dpo"
@@ -125,6 +126,7 @@ def main() -> None:
         quantization_config=trl.get_quantization_config(model),
         **more,
     )
+    attach_safeguard(trainer, options, reference=model.model_name_or_path)
     what = {"recipe": "dpo", "method": options.method, "dataset": script.dataset_name}
     what["options"] = {"pairs": len(train), "resample": options.resample}
     what["options"] |= {"objective": options.objective, "alpha": options.alpha}

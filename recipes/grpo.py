@@ -13,14 +13,15 @@ split over processes. `reward` says which; docs/methods.md has the equation and 
 
 `advantage` replaces what TRL makes of the rewards (`pass_at_k`, `pkpo`, `max_rl`, `ucpo`,
 `unlikeliness`, `mara`, `uniqueness`); `roles` asks every member of a group in a role of its own.
+`safeguard_every` has the model answer held-out prompts now and then, and stops a run gone bad.
 
 A gate asks for what the model gave before training. Unless `threshold` says it in numbers,
 `reference_samples` answers a prompt are drawn once into `<output_dir>/reference`, where the same
 command, with as many processes, continues if it was interrupted.
 
 Prompts: a shipped set (`open-ended`, `enumerable`), a file, or a Hub data set with a column
-`prompt`; other columns are handed to the qualities. Fields are TRL's and those of `RewardArguments`
-and `AdvantageArguments`; the command line wins. `resume_from_checkpoint: auto` begins or continues.
+`prompt`; other columns are handed to the qualities. Fields are TRL's and those of `Arguments`; the
+command line wins. `resume_from_checkpoint: auto` begins or continues.
 """
 
 from __future__ import annotations
@@ -43,12 +44,13 @@ from diversify.trainers.rewards import (
     given,
     options_record,
 )
+from diversify.trainers.safeguarding import SafeguardArguments, attach_safeguard
 from diversify.trainers.setup import finished_before, model_source, parse, train_and_save
 
 
 @dataclass
-class Arguments(RewardArguments, AdvantageArguments):
-    """The reward, and what becomes of it."""
+class Arguments(RewardArguments, AdvantageArguments, SafeguardArguments):
+    """The reward, what becomes of it, and what is watched."""
 
 
 TYPES = (trl.ScriptArguments, trl.GRPOConfig, trl.ModelConfig, Arguments)
@@ -70,7 +72,7 @@ def main() -> None:
         *(script, training, options, qualities),
         **{"model": name, "chat": chat, "roles": groups if options.roles else None},
     )
-    classes = options.advantage == "uniqueness"
+    kernel = build_reward_kernel(options, device) if options.advantage == "uniqueness" else None
     trainer = DiversityGRPOTrainer(
         model=source,
         reward_funcs=reward,
@@ -81,10 +83,12 @@ def main() -> None:
         peft_config=trl.get_peft_config(model),
         quantization_config=trl.get_quantization_config(model),
         advantage=build_advantage(options, beta=training.beta),
-        kernel=build_reward_kernel(options, device) if classes else None,
+        kernel=kernel,
         **given(threshold=options.class_threshold),
         roles=options.roles,
     )
+    watched = build_reward_kernel(options, device) if options.safeguard_every else None
+    attach_safeguard(trainer, options, reference=name, kernel=watched, embedder=options.embedder)
     method = options.reward + (f" + {options.advantage}" if options.advantage else "")
     what = {"recipe": "grpo", "method": method, "dataset": script.dataset_name}
     record = train_and_save(trainer, model, **what, options=options_record(options))

@@ -26,6 +26,7 @@ from datasets import Dataset
 from transformers import AutoTokenizer
 
 from diversify.trainers.pairs_data import is_file, load_pairs, plain, resample
+from diversify.trainers.safeguarding import SafeguardArguments, attach_safeguard
 from diversify.trainers.setup import finished_before, model_source, parse, train_and_save
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # said above
@@ -39,7 +40,7 @@ except ImportError as error:
 
 
 @dataclass
-class PairArguments:
+class PairArguments(SafeguardArguments):
     """What the pairs are."""
 
     test_file: str | None = field(default=None, metadata={"help": "pairs to evaluate on"})
@@ -90,6 +91,7 @@ def main() -> None:
         processing_class=tokenizer,
         peft_config=trl.get_peft_config(model),
     )
+    attach_safeguard(trainer, options, reference=model.model_name_or_path)
     what = {"recipe": "orpo", "method": options.method, "dataset": script.dataset_name}
     what["options"] = {"pairs": len(train), "resample": drawn}
     record = train_and_save(trainer, model, **what)

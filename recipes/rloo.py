@@ -13,6 +13,7 @@ Prompts, gates and fields are those of recipes/grpo.py, with TRL's `RLOOConfig`.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import trl
 from transformers import AutoTokenizer, TrainerCallback
@@ -21,12 +22,20 @@ from diversify.trainers.data import reward_data
 from diversify.trainers.rewards import (
     RewardArguments,
     build_reward,
+    build_reward_kernel,
     build_reward_qualities,
     options_record,
 )
+from diversify.trainers.safeguarding import SafeguardArguments, attach_safeguard
 from diversify.trainers.setup import finished_before, model_source, parse, train_and_save
 
-TYPES = (trl.ScriptArguments, trl.RLOOConfig, trl.ModelConfig, RewardArguments)
+
+@dataclass
+class Arguments(RewardArguments, SafeguardArguments):
+    """The reward, and what is watched."""
+
+
+TYPES = (trl.ScriptArguments, trl.RLOOConfig, trl.ModelConfig, Arguments)
 
 
 def main() -> None:
@@ -51,6 +60,8 @@ def main() -> None:
         peft_config=trl.get_peft_config(model),
         quantization_config=trl.get_quantization_config(model),
     )
+    watched = build_reward_kernel(options, device) if options.safeguard_every else None
+    attach_safeguard(trainer, options, reference=name, kernel=watched, embedder=options.embedder)
     what = {"recipe": "rloo", "method": options.reward, "dataset": script.dataset_name}
     record = train_and_save(trainer, model, **what, options=options_record(options))
     if training.process_index == 0:

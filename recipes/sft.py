@@ -31,11 +31,12 @@ from transformers import AutoTokenizer
 from diversify.trainers import GEMTrainer
 from diversify.trainers.examples import load_examples, plain_example, split_last_turn
 from diversify.trainers.pairs_data import is_file
+from diversify.trainers.safeguarding import SafeguardArguments, attach_safeguard
 from diversify.trainers.setup import finished_before, model_source, parse, train_and_save
 
 
 @dataclass
-class SFTArguments:
+class SFTArguments(SafeguardArguments):
     """What the examples are, and the loss on them."""
 
     objective: Literal["nll", "gem"] = "nll"
@@ -96,6 +97,7 @@ def main() -> None:
         quantization_config=trl.get_quantization_config(model),
         **arguments,
     )
+    attach_safeguard(trainer, options, reference=model.model_name_or_path)
     what = {"recipe": "sft", "method": options.objective, "dataset": script.dataset_name}
     what["options"] = {"examples": len(train), **arguments}
     what["options"] |= {"examples made by": options.method} if options.method else {}

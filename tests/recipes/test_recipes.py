@@ -349,3 +349,23 @@ def test_a_model_without_a_chat_template_gets_plain_pairs(pair_file):
         "chosen": "one wild fig",
         "rejected": "the apple",
     }
+
+
+def test_a_safeguard_watches_a_recipe(
+    tiny_model_path, prompt_file, pair_file, tiny_embedder, tmp_path, monkeypatch, capsys
+):
+    """At the start and after each step; its record and reports lie in the output folder."""
+    monkeypatch.setattr(
+        "diversify.trainers.components.load_embedder", lambda name, **options: tiny_embedder
+    )
+    output = tmp_path / "out"
+    options = [
+        *("--config", ROOT / "configs/dpo/smoke.yaml", "--model_name_or_path", tiny_model_path),
+        *("--dataset_name", pair_file, "--output_dir", output, "--lora_r", 2),
+        *("--safeguard_every", 1, "--safeguard_prompts", prompt_file, "--safeguard_limit", 2),
+        *("--safeguard_samples", 3, "--safeguard_max_tokens", 6, "--disable_tqdm", "true"),
+    ]
+    run("dpo", monkeypatch, capsys, *options)
+    checks = json.loads((output / "safeguard.json").read_text())["checks"]
+    assert [check["step"] for check in checks] == [0, 1, 2]
+    assert (output / "safeguard" / "step-2" / "report.json").is_file()
