@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Heavy imports live inside the commands: `diversify --help` answers at once.
 
-QUALITIES = ("likelihood", "information", "relevance", "answers")
+QUALITIES = ("likelihood", "information", "relevance", "answers", "judge")
 STRATEGIES = ("direct", "over-generate")
 
 
@@ -105,6 +105,8 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
         default="",
         help=f"comma-separated: {', '.join(QUALITIES)}, or a reward model id",
     )
+    add("--judge-model", help="chat model that judges (quality judge)")
+    add("--judge-url", help="address of its OpenAI-compatible server, up to /v1")
     add("--reference", help="frozen model for likelihood and information, normally the base model")
     add("--device", help="cpu, cuda, …; chosen if not given")
 
@@ -236,7 +238,7 @@ def _strategy(options: argparse.Namespace) -> Strategy:
 
 
 def _qualities(options: argparse.Namespace) -> list[Quality]:
-    from diversify.trainers.components import build_qualities
+    from diversify.trainers.components import build_qualities, build_server
 
     names = [name.strip() for name in options.quality.split(",") if name.strip()]
     if {"likelihood", "information"} & set(names) and not options.reference:
@@ -248,6 +250,7 @@ def _qualities(options: argparse.Namespace) -> list[Quality]:
         reference=options.reference or "",
         embedder=options.embedder,
         device=options.device,
+        server=build_server(options.judge_model, options.judge_url),
     )
     return list(built.values())
 

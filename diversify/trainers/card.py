@@ -20,12 +20,33 @@ RECORD = "training.json"
 PAPERS = {
     "darling": ("DARLING", "2509.02534"),
     "moda": ("MoDA", "2609.14896"),
+    "dra": ("DRA-GRPO", "2505.09655"),
+    "mmr": ("MMR-GRPO", "2601.09085"),
+    "dqo": ("DQO", "2509.04784"),
+    "uniqueness": ("Uniqueness-aware RL", "2601.08763"),
+    "ips": ("IPS-GRPO", "2601.21669"),
+    "gapo": ("GAPO", "2511.12596"),
+    "polychromic": ("Polychromic objectives", "2509.25424"),
+    "pass_at_k": ("Pass@k training", "2508.10751"),
+    "pkpo": ("PKPO", "2505.15201"),
+    "max_rl": ("MaxRL", "2602.02710"),
+    "ucpo": ("UCPO", "2605.00365"),
+    "unlikeliness": ("Rewarding the unlikely", "2506.02355"),
+    "mara": ("MARA", "2510.20817"),
     "divpo": ("DivPO", "2501.18101"),
+    "redipo": ("REDIPO", "2605.30021"),
+    "ddpo": ("DDPO", "2503.17126"),
+    "dorpo": ("DORPO", "2503.17126"),
+    "crpo": ("CrPO", "2505.14442"),
+    "spl": ("SPL", "2511.08594"),
+    "h_dpo": ("H-DPO", "2411.07595"),
     "gem": ("GEM", "2408.16673"),
     "grpo": ("GRPO", "2402.03300"),
+    "rloo": ("RLOO", "2402.14740"),
     "dpo": ("DPO", "2305.18290"),
+    "orpo": ("ORPO", "2403.07691"),
 }
-"""Method or trainer -> name and arXiv id of its paper."""
+"""Method, objective or trainer -> name and arXiv id of its paper."""
 
 QUESTIONS = {
     "collapse_fell": "Did collapse fall?",
@@ -190,7 +211,9 @@ def _table(title: str, values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _papers(record: Mapping[str, Any]) -> Iterator[str]:
-    named = [PAPERS[k] for k in (record.get("method"), record.get("recipe")) if k in PAPERS]
+    said = [*str(record.get("method")).split(" + "), record.get("recipe")]
+    said.append((record.get("options") or {}).get("objective"))
+    named = [PAPERS[name] for name in dict.fromkeys(said) if name in PAPERS]
     if named:
         yield from ("", "## Papers", "")
         yield from (
