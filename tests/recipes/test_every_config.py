@@ -10,6 +10,8 @@ import pytest
 import yaml
 from launching import CONFIGS, PROMPTS, ROOT, load_recipe, recipe_of, relative
 
+pytestmark = pytest.mark.usefixtures("no_cache_at_home")
+
 OF_RECIPES = [
     config
     for config in CONFIGS
@@ -43,7 +45,12 @@ def files(tmp_path, tiny_model_path):
             for prompt in PROMPTS
         ],
         "peers": [
-            {"id": f"p{i}", "prompt": prompt, "generations": ["red and blue", "one of them"]}
+            {
+                "id": f"p{i}",
+                "prompt": prompt,
+                "answers": answers,
+                "generations": ["red and blue", "one of them"],
+            }
             for i, prompt in enumerate(PROMPTS)
         ],
     }
@@ -85,6 +92,8 @@ def supervised(content, files):
 def paired(content, files):
     words = ["--models", files["model"], "--dataset_name", files["prompts"], "--samples", 8]
     words += ["--max_tokens", 8, "--limit", 4, "--output_file", files["out"] / "pairs.jsonl"]
+    if content.get("runs"):
+        words += ["--runs", files["peers"]]
     # Few of these random texts name an answer: the likelihood tells them apart.
     words += ["--quality", "likelihood", "--keep_truncated", "true", "--keep", 1.0]
     if content.get("rewrite_models"):
@@ -102,6 +111,8 @@ def paired(content, files):
 def demonstrated(content, files):
     words = ["--models", files["model"], "--dataset_name", files["prompts"], "--samples", 4]
     words += ["--max_tokens", 8, "--limit", 4, "--output_file", files["out"] / "examples.jsonl"]
+    if content.get("at_least"):
+        words += ["--at_least", -99.0]
     return [*words, "--quality", "likelihood", "--keep_truncated", "true"]
 
 

@@ -21,6 +21,8 @@ from diversify.trainers.pairing import build_criterion, build_signals
 from diversify.trainers.pairs_data import load_pairs, write_pairs
 from diversify.trainers.pools import Rewriting, draft_key, draw_pool
 
+pytestmark = pytest.mark.usefixtures("no_cache_at_home")
+
 # --- pairs: what is diverse, and what a pair weighs ------------------------------------------
 
 

@@ -21,6 +21,8 @@ from launching import (
 
 from diversify.trainers.setup import make_parser
 
+pytestmark = pytest.mark.usefixtures("no_cache_at_home")
+
 # --- files ----------------------------------------------------------------------------------
 
 

@@ -9,6 +9,8 @@ from launching import PROMPTS, ROOT, launch, load_recipe, run
 
 from diversify.trainers.examples import load_examples, plain_example, split_last_turn
 
+pytestmark = pytest.mark.usefixtures("no_cache_at_home")
+
 ANSWERS = [
     "red",
     "one wild fig and a long story",
