@@ -28,9 +28,9 @@ from diversify.cli import progress_line
 from diversify.engines import Sampling
 from diversify.evaluation.generate import load_run
 from diversify.trainers.demonstrating import build_examples, build_strategy
-from diversify.trainers.pairs_data import FORMATS, write_pairs
 from diversify.trainers.pools import draw_pool
 from diversify.trainers.prompts import load_set
+from diversify.trainers.row_files import FORMATS, write_rows
 from diversify.trainers.setup import parse
 
 
@@ -105,7 +105,7 @@ def main() -> None:
     if state.is_main_process:
         rows = [row for folder in dict.fromkeys(folders) for row in load_run(folder).rows]
         examples = make(rows)
-        write_pairs(examples, file)
+        write_rows(examples, file)
         counts = json.loads(examples.info.description)
         record = {"recipe": "demonstrations", **counts, "runs": folders, "options": asdict(options)}
         print(f"{counts['examples']} examples of {counts['prompts']} prompts: {file}")

@@ -33,7 +33,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from diversify.models import EMBEDDED_MODEL, embedded_model_path
 from diversify.trainers import SPLTrainer, WeightedDPOTrainer
-from diversify.trainers.pairs_data import is_file, load_pairs, plain, resample
+from diversify.trainers.preference_rows import load_pairs, plain, resample
+from diversify.trainers.row_files import is_file
 from diversify.trainers.safeguarding import SafeguardArguments, attach_safeguard
 from diversify.trainers.setup import finished_before, model_source, parse, train_and_save
 

@@ -33,7 +33,7 @@ import trl
 from transformers import AutoTokenizer, TrainerCallback
 
 from diversify.trainers import DiversityGRPOTrainer
-from diversify.trainers.data import reward_data
+from diversify.trainers.reward_prompts import reward_data
 from diversify.trainers.rewards import (
     AdvantageArguments,
     RewardArguments,

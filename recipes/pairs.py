@@ -32,9 +32,9 @@ from diversify.evaluation.generate import load_run
 from diversify.pairs import build_pairs
 from diversify.trainers.components import build_qualities, build_server
 from diversify.trainers.pairing import build_criterion, build_rule, build_signals
-from diversify.trainers.pairs_data import FORMATS, write_pairs
 from diversify.trainers.pools import draw_pool
 from diversify.trainers.prompts import load_set
+from diversify.trainers.row_files import FORMATS, write_rows
 from diversify.trainers.setup import parse
 
 
@@ -137,7 +137,7 @@ def main() -> None:
     if state.is_main_process:
         rows = [row for folder in dict.fromkeys(folders) for row in load_run(folder).rows]
         pairs = build_pairs(rows, quality=qualities, **how)
-        write_pairs(pairs, file)
+        write_rows(pairs, file)
         counts = json.loads(pairs.info.description)
         record = {"recipe": "pairs", **counts, "runs": folders, "options": asdict(options)}
         print(f"{counts['pairs']} pairs of {counts['prompts']} prompts: {file}")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import trl
 from transformers import AutoTokenizer, TrainerCallback
 
-from diversify.trainers.data import reward_data
+from diversify.trainers.reward_prompts import reward_data
 from diversify.trainers.rewards import (
     RewardArguments,
     build_reward,

@@ -30,7 +30,7 @@ from transformers import AutoTokenizer
 
 from diversify.trainers import GEMTrainer
 from diversify.trainers.examples import load_examples, plain_example, split_last_turn
-from diversify.trainers.pairs_data import is_file
+from diversify.trainers.row_files import is_file
 from diversify.trainers.safeguarding import SafeguardArguments, attach_safeguard
 from diversify.trainers.setup import finished_before, model_source, parse, train_and_save
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, load_dataset
+from datasets import Dataset
 
 from diversify.engines import as_messages, text_of
-from diversify.trainers.pairs_data import READERS, is_file
+from diversify.trainers.row_files import load_rows
 
 __all__ = ["load_examples", "plain_example", "split_last_turn"]
 
@@ -38,14 +37,7 @@ def load_examples(name: str | None, config: str | None, split: str) -> Dataset:
     Raises:
         ValueError: There is no name, no such file, or no form is whole.
     """
-    if not name:
-        raise ValueError("no examples: dataset_name (to evaluate on a file, test_file) is not set")
-    if is_file(name):
-        if not Path(name).is_file():
-            raise ValueError(f"there is no file {name!r}; recipes/demonstrations.py makes one")
-        rows = load_dataset(READERS[Path(name).suffix], data_files=name, split="train")
-    else:
-        rows = load_dataset(name, config, split=split)
+    rows = load_rows(name, config, split, what="examples", maker="recipes/demonstrations.py")
     for form in FORMS:
         if set(form) <= set(rows.column_names):
             return rows.select_columns(list(form))

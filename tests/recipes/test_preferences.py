@@ -18,8 +18,9 @@ from safetensors.torch import load_file
 from diversify.engines import Generations
 from diversify.quality import Judge
 from diversify.trainers.pairing import build_criterion, build_signals
-from diversify.trainers.pairs_data import load_pairs, write_pairs
 from diversify.trainers.pools import Rewriting, draft_key, draw_pool
+from diversify.trainers.preference_rows import load_pairs
+from diversify.trainers.row_files import write_rows
 
 pytestmark = pytest.mark.usefixtures("no_cache_at_home")
 
@@ -386,12 +387,12 @@ def test_a_second_round_can_be_measured_from_the_first_reference(
 
 def test_pairs_are_written_in_one_piece_and_only_in_known_formats(pair_file, tmp_path):
     pairs = load_pairs(str(pair_file), None, "train")
-    write_pairs(pairs, tmp_path / "new" / "pairs.parquet")
+    write_rows(pairs, tmp_path / "new" / "pairs.parquet")
     again = load_pairs(str(tmp_path / "new" / "pairs.parquet"), None, "train")
     assert again.to_list() == pairs.to_list()
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["pairs.parquet"]
     with pytest.raises(ValueError, match="must end in one of"):
-        write_pairs(pairs, tmp_path / "pairs.csv")
+        write_rows(pairs, tmp_path / "pairs.csv")
 
 
 # --- ORPO -----------------------------------------------------------------------------------

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-from datasets import Dataset, load_dataset
+from datasets import Dataset
 
 from diversify.engines import as_messages, text_of
+from diversify.trainers.row_files import load_rows
 
-__all__ = ["FORMATS", "is_file", "load_pairs", "plain", "resample", "write_pairs"]
-
-READERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet"}
-"""How a file of pairs is read, by its ending."""
-
-FORMATS = (".jsonl", ".parquet")
-"""Endings of the files that pairs are written to."""
+__all__ = ["load_pairs", "plain", "resample"]
 
 
 def load_pairs(name: str | None, config: str | None, split: str) -> Dataset:
@@ -33,42 +26,10 @@ def load_pairs(name: str | None, config: str | None, split: str) -> Dataset:
     Raises:
         ValueError: There is no name, no such file, or a column is missing.
     """
-    if not name:
-        raise ValueError("no pairs: dataset_name (to evaluate on a file, test_file) is not set")
-    if is_file(name):
-        if not Path(name).is_file():
-            raise ValueError(f"there is no file {name!r}; recipes/pairs.py makes one")
-        pairs = load_dataset(READERS[Path(name).suffix], data_files=name, split="train")
-    else:
-        pairs = load_dataset(name, config, split=split)
+    pairs = load_rows(name, config, split, what="pairs", maker="recipes/pairs.py")
     if missing := {"prompt", "chosen", "rejected"} - set(pairs.column_names):
         raise ValueError(f"{name} lacks {sorted(missing)}; its columns are {pairs.column_names}")
     return pairs
-
-
-def write_pairs(pairs: Dataset, file: Path) -> None:
-    """Write a file of pairs in one step: a reader or a kill never meets half of it.
-
-    Raises:
-        ValueError: Its ending is none of `FORMATS`.
-    """
-    if file.suffix not in FORMATS:
-        raise ValueError(f"a file of pairs must end in one of {FORMATS}, got {str(file)!r}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(file.name + ".partial")
-    write = pairs.to_parquet if file.suffix == ".parquet" else pairs.to_json
-    write(str(partial))
-    partial.replace(file)
-
-
-def is_file(name: str) -> bool:
-    """Whether a data set is named as a file of pairs.
-
-    Example:
-        >>> is_file("runs/pairs.jsonl"), is_file("trl-lib/ultrafeedback_binarized")
-        (True, False)
-    """
-    return Path(name).suffix in READERS
 
 
 def resample(pairs: Dataset, seed: int) -> Dataset:
