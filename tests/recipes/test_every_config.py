@@ -116,7 +116,18 @@ def demonstrated(content, files):
     return [*words, "--quality", "likelihood", "--keep_truncated", "true"]
 
 
+def in_turns(content, files):
+    pairs = (
+        "--samples 8 --max_tokens 8 --quality likelihood --keep_truncated true --limit 4 --keep 1.0"
+    )
+    dpo = "--max_steps 2 --per_device_train_batch_size 2 --use_peft true --lora_r 2"
+    words = ["--models", files["model"], "--dataset_name", files["prompts"], "--rounds", 2]
+    words += ["--output", files["out"], f"--pairs_options={pairs} --min_words 1 --rejected worst"]
+    return [*words, f"--dpo_options={dpo} --disable_tqdm true"]
+
+
 OPTIONS = {
+    "rounds": in_turns,
     "grpo": rewarded,
     "rloo": rewarded,
     "dpo": preferred,
@@ -136,18 +147,24 @@ def test_a_config_is_started_for_two_steps(
     for module in ("diversify.embedders", "diversify.trainers.components"):
         monkeypatch.setattr(f"{module}.load_embedder", lambda name, **options: tiny_embedder)
     recipe = recipe_of(config)
-    if recipe == "rounds":
-        pytest.skip("starts other recipes as processes: tests/recipes/test_preferences.py")
     content = yaml.safe_load(config.read_text("utf-8"))
     words = ["--config", config, *OPTIONS[recipe](content, files)]
-    monkeypatch.setattr(sys, "argv", [f"recipes/{recipe}.py", *map(str, words)])
-    load_recipe(recipe).main()
+    module = load_recipe(recipe)
+    if recipe == "rounds":
+        # What it would start as processes runs in this one.
+        monkeypatch.setattr(module, "launch", lambda _, command: start(monkeypatch, *command))
+    start(monkeypatch, f"{recipe}.py", *words, module=module)
     record = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert record["recipe"] == recipe
-    if "steps" in record:
-        assert record["steps"] == 2
+    trained = record.get("rounds", [record] if "steps" in record else [])
+    assert all(each["steps"] == 2 for each in trained)
+
+
+def start(monkeypatch, script, *words, module=None):
+    """Run a recipe in this process."""
+    monkeypatch.setattr(sys, "argv", [script, *map(str, words)])
+    (module or load_recipe(script.removesuffix(".py"))).main()
 
 
 def test_every_recipe_has_options_here():
-    started = {recipe_of(config) for config in OF_RECIPES}
-    assert started - {"rounds"} == set(OPTIONS)
+    assert {recipe_of(config) for config in OF_RECIPES} == set(OPTIONS)
