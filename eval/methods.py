@@ -269,9 +269,9 @@ def cell(row: Mapping[str, Any]) -> str:
         change = row["base"][key]
         text = f"{label} {change['before']:.2f} → {change['after']:.2f} {_interval(change)}"
         if "control" in row:
-            text += f", control {_interval(row['control'][key])}"
+            text += f"; control {_interval(row['control'][key])}"
         parts.append(text)
-    return "; ".join(parts)
+    return "<br>".join(parts)
 
 
 def _interval(change: Mapping[str, Any]) -> str:

@@ -69,9 +69,9 @@ def test_every_config_of_a_method_is_on_the_page():
 def test_a_cell_says_after_and_both_differences(methods):
     change = {"before": 0.25, "after": 0.5, "difference": 0.25, "ci95": [0.1, 0.4]}
     row = {"base": {"valid_answer": change}, "control": {"valid_answer": change}}
-    expected = "valid 0.25 → 0.50 +0.25 [+0.10, +0.40], control +0.25 [+0.10, +0.40]"
+    expected = "valid 0.25 → 0.50 +0.25 [+0.10, +0.40]; control +0.25 [+0.10, +0.40]"
     assert methods.cell(row) == expected
-    assert methods.cell({"base": {"valid_answer": change}}) == expected.partition(", control")[0]
+    assert methods.cell({"base": {"valid_answer": change}}) == expected.partition("; control")[0]
 
 
 @pytest.mark.parametrize(

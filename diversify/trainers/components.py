@@ -217,6 +217,8 @@ def build_qualities(
     likelihood: Any = None
     for name in names:
         if name in ("likelihood", "information"):
+            if not reference:
+                raise ValueError(f"{name} is that of a frozen reference model, and none is named")
             likelihood = likelihood or ReferenceLikelihood(reference, device=device)
             quality = likelihood if name == "likelihood" else PromptInformation(likelihood)
         elif name == "relevance":

@@ -266,3 +266,10 @@ def test_the_reference_is_sampled_as_the_trainer_will(tmp_path, monkeypatch):
     assert (tmp_path / "reference" / "train" / "generations.jsonl").is_file()
     expected = Sampling(temperature=0.7, top_p=0.9, max_tokens=32, seed=3)
     assert {(n, sampling) for _, n, sampling in engine.asked} == {(3, expected)}
+
+
+def test_a_likelihood_of_no_model_is_refused_at_once():
+    with pytest.raises(
+        ValueError, match="information is that of a frozen reference model, and none"
+    ):
+        build_qualities(["answers", "information"], reference="")
