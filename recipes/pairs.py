@@ -127,8 +127,9 @@ def main() -> None:
     qualities = build_qualities(options.quality, reference=reference, **asking)
     how = build_rule(options, [*qualities], **where)
     how["diversity"] = build_criterion(options.diversity, policy=options.policy or first, **asking)
-    [likelihood] = build_qualities(["likelihood"], reference=reference, **where).values()
-    surprise = qualities.get("likelihood", likelihood)  # loaded once, if at all
+    surprise = qualities.get("likelihood")  # one reference, if any
+    if surprise is None and "surprise" in options.creativity:
+        [surprise] = build_qualities(["likelihood"], reference=reference, **where).values()
     how |= build_signals(options.creativity, options.creativity_weights, surprise)
     folders = list(options.runs)
     if options.models:

@@ -112,14 +112,14 @@ def build_rule(
 
 
 def build_signals(
-    names: Sequence[str], weights: Sequence[float], likelihood: Quality
+    names: Sequence[str], weights: Sequence[float], likelihood: Quality | None | None
 ) -> dict[str, Any]:
     """Return the signals of creativity that pairs are weighed by (CrPO), or nothing.
 
     Args:
         names: Some of `SIGNALS`.
         weights: What each counts; all the same where none are given.
-        likelihood: What surprise is the opposite of.
+        likelihood: What surprise is the opposite of; None where nobody asks for it.
 
     Raises:
         ValueError: A name is unknown or comes twice, or there are not as many weights.
@@ -136,4 +136,8 @@ def build_signals(
     if weights and len(weights) != len(names):
         raise ValueError(f"{list(names)} need one weight each, got {list(weights)}")
     shares: Mapping[str, float] = dict(zip(names, weights or [1.0] * len(names), strict=True))
+    if "surprise" not in shares:
+        return {"creativity": shares}
+    if likelihood is None:
+        raise ValueError("the signal 'surprise' needs a likelihood, got none")
     return {"creativity": shares, "surprise": Improbability(likelihood)}
