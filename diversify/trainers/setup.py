@@ -231,10 +231,20 @@ def train_and_save(trainer: Any, model: Any, **record: Any) -> dict[str, Any]:
         # TRL would write its own card over ours before the upload.
         trainer.create_model_card = lambda **_: write_card(output)
         trainer.push_to_hub()
-    # A process that takes the group down while another still talks leaves that one waiting.
-    trainer.accelerator.wait_for_everyone()
-    trainer.end()
+    _take_down(trainer)
     return record
+
+
+def _take_down(trainer: Any) -> None:
+    """End the process group: together, and after what talks through it is gone.
+
+    A distributed wrapper that outlives its group can wait for ever in its destructor, and so can a
+    process whose neighbour has left.
+    """
+    trainer.accelerator.wait_for_everyone()
+    trainer.model_wrapped = trainer.model
+    trainer.accelerator.free_memory()
+    trainer.end()
 
 
 def _settings(names: Iterable[str], source: Any) -> dict[str, Any]:

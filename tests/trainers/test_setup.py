@@ -218,7 +218,12 @@ class FakeTrainer:
             learning_rate=1e-3,
         )
         self.state = SimpleNamespace(global_step=7)
-        self.accelerator = SimpleNamespace(num_processes=1, wait_for_everyone=lambda: None)
+        self.accelerator = SimpleNamespace(
+            num_processes=1,
+            wait_for_everyone=lambda: self.calls.append("wait"),
+            free_memory=lambda: self.calls.append("free"),
+        )
+        self.model, self.model_wrapped = "model", "wrapper"
         self.calls = []
 
     def train(self, resume_from_checkpoint):
@@ -248,7 +253,9 @@ def test_a_run_ends_with_model_record_and_our_card(tmp_path, push):
     model = model_config("me/base")
     model.use_peft, model.lora_r = True, 8
     record = setup.train_and_save(trainer, model, recipe="grpo", method="moda", options={"a": 1})
-    assert trainer.calls == ["train", "save", *(["push"] if push else []), "end"]
+    pushed = ["push"] if push else []
+    assert trainer.calls == ["train", "save", *pushed, "wait", "free", "end"]
+    assert trainer.model_wrapped == "model"  # no wrapper outlives the process group
     assert json.loads((tmp_path / "training.json").read_text()) == record
     assert record["steps"] == 7 and record["metrics"] == {"train_loss": 0.5}
     assert record["training"] == {"learning_rate": 1e-3, "lora_r": 8}
