@@ -1,4 +1,4 @@
-"""The `diversify` command: generate, evaluate, compare, report, prompts, calibrate, interpolate."""
+"""The `diversify` command: answers to a prompt or to many, reports, verdicts, thresholds."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ from typing import TYPE_CHECKING, Any
 from diversify import __version__
 
 if TYPE_CHECKING:
-    from diversify.decoding import Strategy
+    from diversify.decoding import SamplingChain, Strategy
+    from diversify.engines import Engine, Sampling
     from diversify.equivalence import Calibration
     from diversify.evaluation import Comparison, Report
+    from diversify.models import LoadedModel
     from diversify.quality import Quality
 
 # Heavy imports live inside the commands: `diversify --help` answers at once.
 
 QUALITIES = ("likelihood", "information", "relevance", "answers", "judge")
-STRATEGIES = ("direct", "over-generate")
+STRATEGIES = (
+    *("direct", "in-context", "verbalized", "stratified", "titles-first", "diverge"),
+    *("specifications", "personas", "paraphrases", "over-generate", "until-seen"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"diversify {__version__}")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     commands = parser.add_subparsers(required=True, metavar="command")
+    _add_answers(commands)
     _add_generate(commands)
     _add_evaluate(commands)
     _add_compare(commands)
@@ -73,28 +79,68 @@ def _command(
     return parser
 
 
+def _add_answers(commands: Any) -> None:
+    text = "give different good answers to one prompt, with what was tried, kept and dropped"
+    parser = _command(commands, "answers", _answers, text)
+    parser.add_argument("prompt", help="what to ask")
+    _add_drawing(parser, samples=5, strategy="over-generate")
+    parser.set_defaults(quality="own")
+
+
 def _add_generate(commands: Any) -> None:
-    add = _command(commands, "generate", _generate, "draw answers into a run folder").add_argument
-    add("--model", required=True, help="hub id, local path, adapter folder or embedded model")
-    add("--adapter", help="PEFT adapter put on the model: folder or hub id")
-    add("--revision", help="hub revision of the model")
-    add("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
-    add("--device", help="cpu, cuda, …; chosen if not given")
+    parser = _command(commands, "generate", _generate, "draw answers into a run folder")
+    add = parser.add_argument
     add("--prompts", default="open-ended", help="prompt set or file (see `diversify prompts`)")
     add("--column", default="prompt", help="column of a prompt file that holds the prompt")
     add("--split", help="train or test; all rows if not given")
     add("--limit", type=int, help="at most so many prompts, spread over the set")
-    add("--samples", type=int, default=16, help="answers a prompt")
-    add("--strategy", choices=STRATEGIES, default="direct", help="how the answers are asked for")
-    add("--factor", type=float, default=4, help="over-generate: candidates per answer kept")
-    add("--embedder", default="minilm", help="over-generate: what tells candidates apart")
+    _add_drawing(parser, samples=16, strategy="direct")
+    add("--output", required=True, help="run folder; an interrupted run is continued")
+
+
+def _add_drawing(parser: argparse.ArgumentParser, *, samples: int, strategy: str) -> None:
+    """Add what says who answers, how the answers are asked for and how they are sampled."""
+    add = parser.add_argument
+    add("--model", required=True, help="hub id, local path, adapter folder or embedded model")
+    add("--adapter", help="PEFT adapter put on the model: folder or hub id")
+    add("--revision", help="hub revision of the model")
+    add("--dtype", default="auto", help="auto, float32, bfloat16 or float16")
+    add("--samples", type=int, default=samples, help="answers a prompt")
+    add(
+        "--strategy",
+        type=_strategy_name,
+        default=strategy,
+        help=f"how the answers are asked for: {', '.join(STRATEGIES)}; over-generate, until-seen and "
+        "diverge go around another: over-generate+stratified",
+    )
+    add(
+        "--with",
+        dest="strategy_options",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="options of the strategy, as in Python: per_call=10 variant=cot; lists that cannot be "
+        "read are filled up plainly unless fill=false",
+    )
+    add("--factor", type=float, help="over-generate: candidates per answer kept (4)")
+    _add_scoring(parser)
     add("--temperature", type=float, default=1.0)
     add("--top-p", type=float, default=1.0)
     add("--top-k", type=int, default=0, help="0 keeps all tokens")
     add("--min-p", type=float)
+    add("--sampler", help='all samplers in order, e.g. "temperature=0.8,top_n_sigma,xtc=0.1:0.5"')
     add("--max-tokens", type=int, default=512)
     add("--seed", type=int, default=0)
-    add("--output", required=True, help="run folder; an interrupted run is continued")
+
+
+def _strategy_name(text: str) -> str:
+    from diversify.decoding.strategies import strategy_parts
+
+    try:
+        strategy_parts(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _add_scoring(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +149,8 @@ def _add_scoring(parser: argparse.ArgumentParser) -> None:
     add(
         "--quality",
         default="",
-        help=f"comma-separated: {', '.join(QUALITIES)}, or a reward model id",
+        help=f"comma-separated: {', '.join(QUALITIES)}, or a reward model id; of a strategy that "
+        "gates also own: the information from the prompt under the model itself",
     )
     add("--judge-model", help="chat model that judges (quality judge)")
     add("--judge-url", help="address of its OpenAI-compatible server, up to /v1")
@@ -187,36 +234,37 @@ def _add_interpolate(commands: Any) -> None:
     add("--output", required=True, help="folder to write")
 
 
+def _answers(options: argparse.Namespace) -> int:
+    from diversify.decoding import different
+
+    sampling = _sampling(options)
+    _check_strategy(options)
+    model, engine = _engine(options, sampling)
+    strategy = _strategy(options, model)
+    found = different(
+        options.prompt, options.samples, model=engine, strategy=strategy, sampling=sampling
+    )
+    for number, text in enumerate(found, start=1):
+        print(f"{number}. {text}\n")
+    print(found.table())
+    return 0
+
+
 def _generate(options: argparse.Namespace) -> int:
-    from diversify.engines import Sampling
-    from diversify.engines.transformers import TransformersEngine
     from diversify.evaluation import generate, load_prompts
 
     # Options are checked before a model is loaded: a typo must not cost a minute.
     prompts = load_prompts(
         options.prompts, split=options.split, column=options.column, limit=options.limit
     )
-    sampling = Sampling(
-        temperature=options.temperature,
-        top_p=options.top_p,
-        top_k=options.top_k,
-        min_p=options.min_p,
-        max_tokens=options.max_tokens,
-        seed=options.seed,
-    )
-    strategy = _strategy(options)
-    engine = TransformersEngine(
-        options.model,
-        adapter=options.adapter,
-        revision=options.revision,
-        dtype=options.dtype,
-        device=options.device,
-    )
+    sampling = _sampling(options)
+    _check_strategy(options)
+    model, engine = _engine(options, sampling)
     run = generate(
         engine,
         prompts,
         options.samples,
-        strategy=strategy,
+        strategy=_strategy(options, model),
         sampling=sampling,
         output=options.output,
         progress=progress_line(),
@@ -225,19 +273,90 @@ def _generate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _strategy(options: argparse.Namespace) -> Strategy:
-    from diversify.decoding import Direct, OverGenerate
+def _sampling(options: argparse.Namespace) -> Sampling:
+    from diversify.engines import Sampling
 
-    if options.strategy == "direct":
-        return Direct()
+    return Sampling(
+        temperature=options.temperature,
+        top_p=options.top_p,
+        top_k=options.top_k,
+        min_p=options.min_p,
+        max_tokens=options.max_tokens,
+        seed=options.seed,
+    )
+
+
+def _engine(options: argparse.Namespace, sampling: Sampling) -> tuple[LoadedModel, Engine]:
+    from diversify.engines.transformers import TransformersEngine
+    from diversify.models import load_model
+
+    sampler = _sampler(options, sampling)
+    model = load_model(
+        options.model, revision=options.revision, dtype=options.dtype, device=options.device
+    )
+    if sampler is not None:
+        sampler = sampler.for_tokenizer(model.tokenizer)
+        print(sampler)
+    return model, TransformersEngine(model, adapter=options.adapter, decoder=sampler)
+
+
+def _sampler(options: argparse.Namespace, sampling: Sampling) -> SamplingChain | None:
+    from diversify.decoding import SamplingChain
+
+    if options.sampler is None:
+        return None
+    sampler = SamplingChain.parse(options.sampler)
+    sampler.check_sampling(sampling)
+    return sampler
+
+
+def _check_strategy(options: argparse.Namespace) -> None:
+    """Refuse impossible options of a strategy, before anything is loaded."""
+    from diversify.decoding import build_strategy
+    from diversify.decoding.strategies import strategy_parts
+    from diversify.kernels import NgramKernel
+
+    build_strategy(options.strategy, _strategy_options(options), kernel=NgramKernel)
+    if options.quality not in ("", "own"):
+        if "over-generate" not in strategy_parts(options.strategy):
+            raise ValueError(f"--quality goes with over-generate, not with {options.strategy}")
+        _qualities(options)
+
+
+def _strategy(options: argparse.Namespace, model: LoadedModel) -> Strategy:
+    from diversify.decoding import build_strategy
     from diversify.embedders import load_embedder
-    from diversify.kernels import EmbeddingKernel
+    from diversify.kernels import EmbeddingKernel, Kernel, NgramKernel
+    from diversify.quality import PromptInformation, ReferenceLikelihood
 
-    embedder = load_embedder(options.embedder, device=options.device)
-    return OverGenerate(options.factor, kernel=EmbeddingKernel(embedder))
+    def kernel() -> Kernel:
+        if options.embedder == "none":
+            return NgramKernel()
+        return EmbeddingKernel(load_embedder(options.embedder, device=options.device))
+
+    def quality() -> dict[str, Quality]:
+        if options.quality != "own":
+            return _qualities(options)
+        own = PromptInformation(ReferenceLikelihood(model))
+        return {own.name: own}
+
+    return build_strategy(
+        options.strategy, _strategy_options(options), kernel=kernel, quality=quality
+    )
 
 
-def _qualities(options: argparse.Namespace) -> list[Quality]:
+def _strategy_options(options: argparse.Namespace) -> dict[str, Any]:
+    from diversify.decoding.strategies import read_options, strategy_parts
+
+    given: dict[str, Any] = {}
+    if "verbalized" in strategy_parts(options.strategy):
+        given["fill"] = True  # a run folder has no place for prompts without answers
+    if options.factor is not None:
+        given["factor"] = options.factor
+    return given | read_options(options.strategy_options)
+
+
+def _qualities(options: argparse.Namespace) -> dict[str, Quality]:
     from diversify.trainers.components import build_qualities, build_server
 
     names = [name.strip() for name in options.quality.split(",") if name.strip()]
@@ -245,14 +364,13 @@ def _qualities(options: argparse.Namespace) -> list[Quality]:
         raise ValueError("likelihood and information need --reference, a frozen model")
     if "relevance" in names and options.embedder == "none":
         raise ValueError("relevance needs an embedder, and --embedder is none")
-    built = build_qualities(
+    return build_qualities(
         names,
         reference=options.reference or "",
         embedder=options.embedder,
         device=options.device,
         server=build_server(options.judge_model, options.judge_url),
     )
-    return list(built.values())
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -267,7 +385,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         if options.embedder == "none"
         else load_embedder(options.embedder, device=options.device)
     )
-    qualities = _qualities(options)
+    qualities = list(_qualities(options).values())
     for run in runs:
         report = evaluate(run, embedder=embedder, quality=qualities)
         folder = options.output or (run.path if run.path.is_dir() else run.path.parent)

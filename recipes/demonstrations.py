@@ -4,8 +4,9 @@
 
 1. Every model of `models` answers every prompt `samples` times at every temperature, asked by a
    `strategy`: `direct`, `verbalized` (several answers with probabilities at once, arXiv 2510.01171),
-   `personas` (another person each time) or `paraphrases` (in other words). Finished run folders
-   (`runs`) join in. All answers to a prompt are one pool.
+   `personas` (another person each time), `paraphrases` (in other words) or another that
+   `diversify generate --help` names; `over-generate+stratified` puts one around another. Finished
+   run folders (`runs`) join in. All answers to a prompt are one pool.
 2. `method` makes examples of them: `direct` distils, the plain prompt with up to `per_prompt` good
    answers that differ; `spectrum` (arXiv 2510.06084) shows many draws of a prompt in one context,
    with a loss on the draws alone. It tokenizes, for the model `tokenizer`.
@@ -41,7 +42,8 @@ class DemonstrationArguments:
     output_file: str = field(default="demonstrations.jsonl", metadata={"help": "or .parquet"})
     models: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list, metadata={"help": "finished run folders"})
-    strategy: Literal["direct", "verbalized", "personas", "paraphrases"] = "direct"
+    strategy: str = field(default="direct", metadata={"help": "see `diversify generate --help`"})
+    strategy_options: list[str] = field(default_factory=list, metadata={"help": "NAME=VALUE …"})
     per_call: int = field(default=5, metadata={"help": "verbalized: answers a call"})
     fill: bool = field(default=False, metadata={"help": "verbalized: draw plainly what is missing"})
     personas: str | None = field(default=None, metadata={"help": "a text file, one a line"})
@@ -83,8 +85,9 @@ def main() -> None:
         raise ValueError(f"output_file must end in one of {FORMATS}, got {options.output_file!r}")
     if not options.models and not options.runs:
         raise ValueError("neither models nor runs are given: there is nothing to learn from")
-    strategy = build_strategy(options)
-    make = build_examples(options, embedder=options.embedder, device=str(state.device))
+    where = {"embedder": options.embedder, "device": str(state.device)}
+    strategy = build_strategy(options, **where)
+    make = build_examples(options, **where)
     folders = list(options.runs)
     if options.models:
         there = {"split": script.dataset_train_split, "config": script.dataset_config}

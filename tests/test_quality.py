@@ -105,6 +105,17 @@ class TestReferenceLikelihood:
         assert information == pytest.approx(expected, abs=1e-4)
         assert plain.identity["chat_template_sha"] is None
 
+    def test_takes_a_model_that_is_loaded_already(
+        self, tiny_model_path: Path, loaded: LoadedModel
+    ) -> None:
+        by_name = ReferenceLikelihood(tiny_model_path, dtype="float32", device="cpu")
+        shared = ReferenceLikelihood(loaded)
+        assert shared._reference().model is loaded.model
+        asked = PROMPTS[:1] * len(COMPLETIONS), COMPLETIONS
+        assert shared(*asked) == by_name(*asked) and shared.identity == by_name.identity
+        with pytest.raises(ValueError, match="of a LoadedModel are settled"):
+            ReferenceLikelihood(loaded, device="cpu")
+
     def test_reads_each_prompt_once_and_each_completion_once(
         self, tiny_model_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

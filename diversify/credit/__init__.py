@@ -25,6 +25,7 @@ from diversify.credit.classes import (
     polychromic_credit,
     rarity_weight,
     uniform_target,
+    unseen_mass,
 )
 from diversify.credit.marginal import (
     CREDITS,
@@ -37,6 +38,7 @@ from diversify.credit.marginal import (
 )
 from diversify.credit.marginal import Credit as Credit
 from diversify.credit.selection import (
+    cluster_and_best,
     dpp_select,
     facility_location,
     farthest_point,
@@ -46,6 +48,7 @@ from diversify.credit.selection import (
 
 __all__ = [
     "CREDITS",
+    "cluster_and_best",
     "dpp_select",
     "facility_location",
     "farthest_point",
@@ -64,4 +67,5 @@ __all__ = [
     "repulsion_credit",
     "select",
     "uniform_target",
+    "unseen_mass",
 ]

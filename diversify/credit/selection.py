@@ -1,10 +1,12 @@
 """Selections: which `size` texts of a pool to keep, as indices in the order of picking."""
 
 import numpy as np
+from scipy.cluster.hierarchy import average, cut_tree
 
 from diversify.credit.checks import (
     Floats,
     Indices,
+    Labels,
     check_kernel,
     check_per_text,
     check_weight,
@@ -12,7 +14,7 @@ from diversify.credit.checks import (
 )
 from diversify.credit.marginal import measure_subsets, pick_by_relevance
 from diversify.kernels import check_integer
-from diversify.measures import TOLERANCE, Measure, check_similarity, vendi
+from diversify.measures import TOLERANCE, Measure, check_similarity, components, vendi
 
 
 def select(
@@ -160,28 +162,33 @@ def dpp_select(L: Floats, size: int) -> Indices:
     return np.array(chosen, dtype=np.intp)
 
 
-def facility_location(S: Floats, size: int) -> Indices:
+def facility_location(
+    S: Floats, size: int, *, quality: Floats | None = None, weight: float = 1.0
+) -> Indices:
     r"""Pick representatives, so that every text of the pool has a similar one among the picked.
 
-    .. math:: \max_A \sum_i \max_{j \in A} s_{ij}
+    .. math:: \max_A \sum_i \max_{j \in A} s_{ij} + w \sum_{j \in A} q_j
 
-    Greedy, at least 1 - 1/e of the best when no similarity is negative. The first pick is the
-    text most similar to all (the medoid). It covers the modes and passes over outliers.
+    Greedy, at least 1 - 1/e of the best when no similarity or quality is negative. Without
+    qualities the first pick is the text most similar to all (the medoid). It covers the modes and
+    passes over outliers.
 
     Args:
         S: Similarities (n, n) of the pool.
         size: How many to pick, 1 to n.
+        quality: Qualities (n,), or None for coverage alone.
+        weight: Worth of one unit of quality in texts that are covered, 0 or more.
 
     Returns:
         Indices (size,) in the order of picking.
 
     Raises:
-        ValueError: If `S` is not a similarity matrix, or `size` is not between 1 and n.
+        ValueError: If `S` is not a similarity matrix, or an option is out of its range.
 
     Example:
         >>> S = np.array([[1.0, 0.9, 0.1], [0.9, 1.0, 0.2], [0.1, 0.2, 1.0]])
-        >>> print(facility_location(S, 2))
-        [1 2]
+        >>> print(facility_location(S, 2), facility_location(S, 2, quality=np.array([1.0, 0, 0])))
+        [1 2] [0 2]
 
     Reference:
         Nemhauser, Wolsey and Fisher, "An Analysis of Approximations for Maximizing Submodular Set
@@ -189,14 +196,74 @@ def facility_location(S: Floats, size: int) -> Indices:
     """
     S = check_similarity(S)
     size = check_integer("size", size, 1, len(S))
+    worth = np.zeros(len(S)) if quality is None else check_per_text("quality", quality, len(S))
+    check_weight(weight, np.inf)
+    worth = weight * worth
+    scale = len(S) + float(np.abs(worth).max())
     cover = np.full(len(S), -1.0)
     chosen: list[int] = []
     while len(chosen) < size:
-        value = np.maximum(cover, S).sum(axis=1)
+        value = np.maximum(cover, S).sum(axis=1) + worth
         value[chosen] = -np.inf
-        chosen.append(first_best(value, float(len(S))))
+        chosen.append(first_best(value, scale))
         cover = np.maximum(cover, S[chosen[-1]])
     return np.array(chosen, dtype=np.intp)
+
+
+def cluster_and_best(
+    quality: Floats, S: Floats, size: int, *, threshold: float | None = None
+) -> Indices:
+    r"""Sort the pool into clusters and pick the best text of each, best cluster first.
+
+    When there are fewer clusters than texts to pick, the second best of each follow, and so on.
+    What stands out within its cluster is picked, so the kernel decides only what is the same.
+
+    Args:
+        quality: Qualities (n,).
+        S: Similarities (n, n) of the pool; need not be positive semi-definite.
+        size: How many to pick, 1 to n.
+        threshold: Clusters are the connected components of `S >= threshold`, as in `partition`;
+            None merges the two clusters of the highest mean similarity until `size` are left
+            (average linkage).
+
+    Returns:
+        Indices (size,) in the order of picking.
+
+    Raises:
+        ValueError: If the shapes do not fit, `S` is not a similarity matrix, or an option is out
+            of its range.
+
+    Example:
+        >>> S = np.array([[1.0, 0.9, 0.1], [0.9, 1.0, 0.2], [0.1, 0.2, 1.0]])
+        >>> quality = np.array([0.5, 1.0, 0.0])
+        >>> print(cluster_and_best(quality, S, 2), cluster_and_best(quality, S, 2, threshold=0.95))
+        [1 2] [1 0]
+
+    Reference:
+        Average linkage: Sokal and Michener, "A Statistical Method for Evaluating Systematic
+        Relationships" (1958), as in SciPy. One text a class is what counts in Y. Zhang et al.,
+        "NoveltyBench", arXiv 2504.05228.
+    """
+    S = check_similarity(S)
+    size = check_integer("size", size, 1, len(S))
+    quality = check_per_text("quality", quality, len(S))
+    labels = _linked(S, size) if threshold is None else components(S, threshold=threshold)
+    # Best first, then by the place within the cluster: the bests of all clusters come first.
+    order = np.argsort(-quality, kind="stable")
+    place = np.empty(len(S), dtype=np.intp)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        place[members] = np.arange(len(members))
+    return order[np.argsort(place[order], kind="stable")][:size]
+
+
+def _linked(S: Floats, count: int) -> Labels:
+    """Cut the average-linkage tree of 1 - S into so many clusters."""
+    if count >= len(S):
+        return np.arange(len(S))
+    upper = np.triu_indices(len(S), 1)
+    labels: Labels = cut_tree(average(1.0 - S[upper]), n_clusters=[count])[:, 0].astype(np.int64)
+    return labels
 
 
 def farthest_point(S: Floats, size: int, *, first: int = 0) -> Indices:

@@ -8,23 +8,25 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
 from diversify.decoding.asking import (
     Answers,
-    collected,
+    Ask,
+    bare,
+    dealt,
     draw_each,
-    joined,
+    draw_variants,
     last_user_text,
     stream_of,
     with_system,
     with_user_text,
 )
 from diversify.decoding.personas import PERSONAS
+from diversify.decoding.records import PLAINLY, Record
 from diversify.engines import Engine, Generations, Prompt, Sampling
 from diversify.kernels import check_integer
 
@@ -45,7 +47,11 @@ LABEL = re.compile(r"\A\s*(?:the request:\s*)+", re.IGNORECASE)
 
 
 class Strategy(Protocol):
-    """A way to get `n` completions a prompt out of an engine."""
+    """A way to get `n` completions a prompt out of an engine.
+
+    A model's bad text never raises: it is counted in the `details` of its prompt, which are the
+    same for all strategies (`asking.DETAILS`).
+    """
 
     def __call__(
         self,
@@ -66,7 +72,9 @@ class Strategy(Protocol):
 class Direct:
     """Plain sampling: `n` independent completions a prompt.
 
-    The strategy to compare every other one with. Costs n completions a prompt.
+    The strategy to compare every other one with.
+
+    Cost: 1 call and n completions a prompt.
     """
 
     def __call__(
@@ -78,9 +86,15 @@ class Direct:
         *,
         columns: Mapping[str, Sequence[Any]] | None = None,
     ) -> Generations:
-        """Draw `n` completions for each prompt; `columns` play no part."""
+        """Draw `n` completions for each prompt; `columns` play no part.
+
+        Raises:
+            ValueError: `n` is below 1.
+        """
         del columns
-        return engine.generate(prompts, n, sampling)
+        check_integer("n", n, 1)
+        asks = [[Ask(prompt, n, PLAINLY)] for prompt in prompts]
+        return draw_variants(engine, prompts, asks, n, sampling)
 
     def describe(self) -> dict[str, Any]:
         """Return the name; there are no options."""
@@ -94,7 +108,7 @@ class Personas:
     The personas are shuffled for each prompt by `Sampling.seed`, so that a data set of many prompts
     hears all of them. When `n` exceeds their number, the first of the order answer once more.
 
-    Cost: n completions a prompt, each of which reads its prompt for itself.
+    Cost: n calls and n completions a prompt (fewer calls when personas answer more than once).
 
     Args:
         personas: sentences that say who the model is; many that differ do more than detailed ones.
@@ -128,29 +142,17 @@ class Personas:
         """Draw `n` completions a prompt, each by another persona; `columns` play no part.
 
         Returns:
-            Generations; `details` has, for each prompt, `completions` (the cost) and, for each
-            text, who said it: its place in the list of `personas`.
+            Generations; `kept` in the `details` says for each text which persona said it.
         """
         del columns
         check_integer("n", n, 1)
-        speakers: list[list[int]] = []
+        asks = []
         for prompt in prompts:
-            shuffled = stream_of(sampling.seed, prompt).permutation(len(self.personas))
-            speakers.append(np.resize(shuffled, n).tolist())
-        asked = [
-            (with_system(prompt, f"{self.personas[who]} {MANNER}"), order.count(who))
-            for prompt, order in zip(prompts, speakers, strict=True)
-            for who in dict.fromkeys(order)
-        ]
-        drawn = iter(draw_each(engine, asked, sampling))
-        answers, details = [], []
-        for order in speakers:
-            who = list(dict.fromkeys(order))
-            found = [next(drawn) for _ in who]
-            answers.append(joined(found))
-            said = [each for each, a in zip(who, found, strict=True) for _ in a.texts]
-            details.append({"completions": n, "personas": said})
-        return collected(prompts, answers, details)
+            order = stream_of(sampling.seed, prompt).permutation(len(self.personas))[:n]
+            people = [self.personas[who] for who in order]
+            ways = [(with_system(prompt, f"{person} {MANNER}"), person) for person in people]
+            asks.append(dealt(n, ways))
+        return draw_variants(engine, prompts, asks, n, sampling)
 
     def describe(self) -> dict[str, Any]:
         """Return the name, and how many personas of which content there are."""
@@ -168,7 +170,8 @@ class Paraphrases:
 
     A weak lever by itself: the same model often gives the same answer to another wording.
 
-    Cost: up to `count` completions and n completions a prompt.
+    Cost: 1 call and up to `count` completions for the paraphrases, then 1 call each and n
+    completions a prompt in all.
 
     Args:
         count: paraphrases that are asked for, 1 or more.
@@ -198,34 +201,28 @@ class Paraphrases:
         """Draw `n` completions a prompt, from it and its paraphrases; `columns` play no part.
 
         Returns:
-            Generations, those of the original first; `details` has, for each prompt, `completions`
-            (the cost), the `paraphrases` that were used, how many `failed` (blank or cut off) or
-            were `copied`, and how many `answers` the original and each paraphrase gave.
+            Generations, those of the original first; `kept` in the `details` has the paraphrase of
+            each text, and `failed` those that were blank, cut off or copies.
         """
         del columns
         check_integer("n", n, 1)
         wanted = min(self.count, n - 1)
-        asks = [(REPHRASE + last_user_text(prompt), wanted) for prompt in prompts]
-        drawn = draw_each(engine, asks, sampling) if wanted else [Answers([], [])] * len(prompts)
-        details, asked = [], []
-        for prompt, answers in zip(prompts, drawn, strict=True):
-            used, counts = usable_paraphrases(last_user_text(prompt), answers)
-            shares = [
-                n // (len(used) + 1) + (i < n % (len(used) + 1)) for i in range(len(used) + 1)
-            ]
-            variants = [prompt, *(with_user_text(prompt, text) for text in used)]
-            asked.append(list(zip(variants, shares, strict=True)))
-            found = {"completions": wanted + n, "paraphrases": used, **counts, "answers": shares}
-            details.append(found)
-        flat = iter(draw_each(engine, [each for row in asked for each in row], sampling))
-        return collected(prompts, [joined([next(flat) for _ in row]) for row in asked], details)
+        rephrasing = [(REPHRASE + last_user_text(prompt), wanted) for prompt in prompts]
+        asks, records = [], []
+        for prompt, answers in zip(prompts, draw_each(engine, rephrasing, sampling), strict=True):
+            used, failed = usable_paraphrases(last_user_text(prompt), answers)
+            ways = [(prompt, "original")]
+            ways += [(with_user_text(prompt, text), f"in other words: {text}") for text in used]
+            asks.append(dealt(n, ways))
+            records.append(Record(answers.cost, failed=failed))
+        return draw_variants(engine, prompts, asks, n, sampling, records=records)
 
     def describe(self) -> dict[str, Any]:
         """Return the name and the options."""
         return {"name": "paraphrases", "count": self.count}
 
 
-def usable_paraphrases(original: str, answers: Answers) -> tuple[list[str], dict[str, int]]:
+def usable_paraphrases(original: str, answers: Answers) -> tuple[list[str], Counter[str]]:
     """Keep the paraphrases that are whole and new.
 
     Args:
@@ -233,27 +230,22 @@ def usable_paraphrases(original: str, answers: Answers) -> tuple[list[str], dict
         answers: the attempts.
 
     Returns:
-        Those to use, and how many `failed` or were `copied`.
+        Those to use, and how many of the others failed for what reason.
 
     Example:
-        >>> usable_paraphrases("Name a fruit.", Answers(['"Which fruit?"', "name a fruit", ""], []))
-        (['Which fruit?'], {'failed': 1, 'copied': 1})
+        >>> usable_paraphrases("Name a fruit.", Answers(['"Which fruit?"', "name a fruit"], []))
+        (['Which fruit?'], Counter({'copied paraphrase': 1}))
     """
-    counts = {"failed": 0, "copied": 0}
-    seen, used = {_bare(original)}, []
+    counts: Counter[str] = Counter()
+    seen, used = {bare(original)}, []
     flags = answers.truncated or [False] * len(answers.texts)
     for attempt, cut in zip(answers.texts, flags, strict=True):
         text = LABEL.sub("", attempt).strip().strip('"“”').strip()
-        if cut or not _bare(text):
-            counts["failed"] += 1
-        elif _bare(text) in seen:
-            counts["copied"] += 1
+        if cut or not bare(text):
+            counts["blank or cut off paraphrase"] += 1
+        elif bare(text) in seen:
+            counts["copied paraphrase"] += 1
         else:
             used.append(text)
-        seen.add(_bare(text))
+        seen.add(bare(text))
     return used, counts
-
-
-def _bare(text: str) -> str:
-    """Return the words of a text and nothing else."""
-    return " ".join(re.findall(r"\w+", text.casefold()))

@@ -10,15 +10,18 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from diversify.credit import dpp_select, mmr_select, select
-from diversify.decoding.prompting import PLAIN
+from diversify.credit import cluster_and_best, dpp_select, facility_location, mmr_select, select
+from diversify.decoding.prompting import PLAIN, Direct, Strategy
+from diversify.decoding.records import Record
 from diversify.engines import Engine, Generations, Prompt, Sampling
 from diversify.gates import Quality, ask_qualities, best_share, check_keep, standing
-from diversify.kernels import Kernel, callable_name
+from diversify.kernels import Kernel, callable_name, check_integer
 
 __all__ = ["OverGenerate", "Selector"]
 
-Selector: TypeAlias = Literal["mmr", "dpp", "leave_one_out"]
+Selector: TypeAlias = Literal[
+    "mmr", "dpp", "leave_one_out", "facility_location", "cluster_and_best"
+]
 Floats: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.intp]
 
@@ -30,35 +33,32 @@ class Picked(NamedTuple):
     """What became of one pool; every field holds indices into it."""
 
     kept: Indices  # in the order of picking
-    duplicates: Indices  # blank, or the same text as an earlier one
-    gated: Indices  # not good enough
-
-    def as_details(self, drawn: int) -> dict[str, Any]:
-        """What goes on record: JSON-serialisable."""
-        return {
-            "completions": drawn,
-            "kept": self.kept.tolist(),
-            "duplicates": self.duplicates.tolist(),
-            "gated_out": self.gated.tolist(),
-        }
+    dropped: dict[int, str]  # of the others, why
 
 
 @dataclass(frozen=True)
 class OverGenerate:
     r"""Draw `factor * n` completions, gate them on quality, select `n` that differ.
 
-    1. Draw the pool, optionally hotter than asked for.
+    1. Draw the pool, optionally hotter than asked for, by any strategy.
     2. Set aside blank texts and exact copies, as long as `n` others remain.
     3. Keep the best `keep` share by *each* quality. When fewer than `n` pass them all, the best of
        the rest, by the mean of their ranks, fill up.
     4. Select `n`: `"mmr"` by maximal marginal relevance; `"dpp"` by the volume spanned,
        L = diag(q) S diag(q) with q = exp(weight * standing); `"leave_one_out"` by the effective
-       number of answers (Vendi score) plus weight * standing. The standing is the mean rank by the
+       number of answers (Vendi score) plus weight * standing; `"facility_location"` by how well they
+       stand for the pool, plus weight * standing; `"cluster_and_best"` takes the best of each of
+       `n` clusters, or of the clusters at a `threshold`. The standing is the mean rank by the
        qualities within the pool, from 0 to 1.
 
-    Cost: `factor * n` completions and one kernel matrix a prompt, plus the qualities. Selection
-    maximises what its kernel sees: judge the result with another kernel or embedder. The selected
-    are no independent draws from the model, and come in the order of picking.
+    `"mmr"`, `"dpp"` and `"leave_one_out"` look for what differs, rare answers included;
+    `"facility_location"` and `"cluster_and_best"` for what there is several of, or one good text of
+    each kind. When the pool has fewer than `n` texts, all are kept and the missing are counted.
+
+    Cost: 1 call and `factor * n` completions a prompt (or what the strategy costs for as many), one
+    kernel matrix, plus the qualities. Selection maximises what its kernel sees: judge the result
+    with another kernel or embedder. The selected are no independent draws from the model, and come
+    in the order of picking.
 
     Args:
         factor: how many candidates for each completion that is wanted, 1 or more; 1 draws `n`
@@ -69,13 +69,16 @@ class OverGenerate:
         keep: share that passes each quality, in (0, 1].
         selector: how the set is chosen.
         weight: of quality against difference in the selection. For `"mmr"` in [0, 1]; for the
-            others 0 or more.
+            others 0 or more. In `"cluster_and_best"` quality alone decides within a cluster.
+        threshold: only for `"cluster_and_best"`: texts as similar as this are of one cluster, in
+            [-1, 1]; None makes as many clusters as texts are wanted.
         temperature: of the candidates; None keeps that of the sampling. Hot candidates and a gate
             often beat cool ones without.
+        strategy: how the pool is drawn.
 
     Raises:
-        ValueError: an option is outside its range; when called, n is below 1, the engine returned
-            fewer candidates than were asked for, or a quality or the kernel misbehaves.
+        ValueError: an option is outside its range or does not go with the selector; when called, n
+            is below 1, or a quality or the kernel misbehaves.
 
     Reference:
         Greedy selection of sets: Carbonell and Goldstein (1998) for MMR; L. Chen, Zhang and Zhou,
@@ -90,7 +93,9 @@ class OverGenerate:
     keep: float = field(default=0.6, kw_only=True)
     selector: Selector = field(default="mmr", kw_only=True)
     weight: float = field(default=0.5, kw_only=True)
+    threshold: float | None = field(default=None, kw_only=True)
     temperature: float | None = field(default=None, kw_only=True)
+    strategy: Strategy = field(default_factory=Direct, kw_only=True)
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.factor) and self.factor >= 1):
@@ -106,6 +111,13 @@ class OverGenerate:
                 f"weight must be finite and in [0, {highest}] for {self.selector!r}, "
                 f"got {self.weight}"
             )
+        if self.threshold is not None:
+            if self.selector != "cluster_and_best":
+                raise ValueError(
+                    f"threshold goes with 'cluster_and_best', not with {self.selector!r}"
+                )
+            if not -1.0 <= self.threshold <= 1.0:
+                raise ValueError(f"threshold must be in [-1, 1] or None, got {self.threshold}")
         if self.temperature is not None:
             PLAIN.at(temperature=self.temperature)  # raises where a temperature is impossible
 
@@ -118,7 +130,7 @@ class OverGenerate:
         *,
         columns: Mapping[str, Sequence[Any]] | None = None,
     ) -> Generations:
-        """Return `n` selected completions a prompt, in the order of picking.
+        """Return `n` selected completions a prompt, in the order of picking; fewer of a short pool.
 
         Args:
             engine: what draws the candidates.
@@ -128,21 +140,25 @@ class OverGenerate:
             columns: name -> one value a prompt, handed to the qualities (`answers`, …).
 
         Returns:
-            Generations; `details` has, for each prompt, `completions` (how many were drawn: the
-            cost) and the positions in the pool that were `kept` (in order), set aside as
-            `duplicates` (or blank), or `gated_out`.
+            Generations; `dropped` in the `details` has the rest of the pool and why: blank, a copy,
+            below a gate (by name), or not selected. `picked` are the positions in the pool.
         """
-        if n < 1:
-            raise ValueError(f"n must be at least 1, got {n}")
+        check_integer("n", n, 1)
         if self.temperature is not None:
             sampling = sampling.at(temperature=self.temperature)
-        pools = engine.generate(prompts, math.ceil(self.factor * n), sampling)
-        picked = []
+        wanted = math.ceil(self.factor * n)
+        pools = self.strategy(engine, prompts, wanted, sampling, columns=columns)
+        picked, details = [], []
         for row, (prompt, pool) in enumerate(zip(prompts, pools, strict=True)):
-            if len(pool) < n:
-                raise ValueError(f"n must not exceed the pool of {len(pool)} candidates, got {n}")
             values = {name: column[row] for name, column in (columns or {}).items()}
-            picked.append(self._pick(prompt, pool, n, values))
+            picked.append(self._pick(prompt, pool, min(n, len(pool)), values))
+            drawn = pools.details[row] if pools.details else {}
+            notes = drawn.get("kept") or [""] * len(pool)
+            record = Record.of(drawn)
+            for position, why in picked[-1].dropped.items():
+                record.drop([pool[position]], why)
+            kept = picked[-1].kept.tolist()
+            details.append(record.details([notes[i] for i in kept], n, picked=kept))
         return Generations(
             prompts=list(prompts),
             texts=[[pool[i] for i in p.kept] for pool, p in zip(pools, picked, strict=True)],
@@ -151,7 +167,7 @@ class OverGenerate:
             ]
             if pools.truncated
             else [],
-            details=[p.as_details(len(pool)) for pool, p in zip(pools, picked, strict=True)],
+            details=details,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -164,22 +180,40 @@ class OverGenerate:
             "keep": self.keep,
             "selector": self.selector,
             "weight": self.weight,
+            "threshold": self.threshold,
             "temperature": self.temperature,
+            "strategy": self.strategy.describe(),
         }
 
     def _pick(
         self, prompt: Prompt, pool: Sequence[str], n: int, columns: Mapping[str, Any]
     ) -> Picked:
-        """Run steps 2 to 4 on one pool."""
+        """Run steps 2 to 4 on one pool of `n` texts or more."""
+        if not n:
+            return Picked(np.empty(0, dtype=np.intp), {})
         candidates, spares = set_aside(pool, n)
         texts = [pool[i] for i in candidates]
         qualities = ask_qualities(self.quality or {}, prompt, texts, columns)
         rank = standing(qualities, len(texts))
         good = pass_gates(qualities, rank, n, keep=self.keep)
         S = self.kernel([texts[i] for i in good])
-        chosen = good[choose(S, rank[good], n, selector=self.selector, weight=self.weight)]
-        gated = np.setdiff1d(np.arange(len(texts)), good)
-        return Picked(candidates[chosen], spares, candidates[gated])
+        chosen = good[
+            choose(
+                S,
+                rank[good],
+                n,
+                selector=self.selector,
+                weight=self.weight,
+                threshold=self.threshold,
+            )
+        ]
+        dropped = {int(i): "copy" if pool[i].strip() else "blank" for i in spares}
+        passed = {name: best_share(values, keep=self.keep) for name, values in qualities.items()}
+        for i in np.setdiff1d(np.arange(len(texts)), chosen):
+            failed = [name for name, mask in passed.items() if not mask[i]]
+            gated = f"below the gate: {', '.join(failed)}"
+            dropped[int(candidates[i])] = gated if failed and i not in good else "not selected"
+        return Picked(candidates[chosen], dict(sorted(dropped.items())))
 
 
 def set_aside(pool: Sequence[str], n: int) -> tuple[Indices, Indices]:
@@ -238,15 +272,24 @@ def pass_gates(qualities: Mapping[str, Floats], rank: Floats, size: int, *, keep
     return np.flatnonzero(passing)
 
 
-def choose(S: Floats, rank: Floats, size: int, *, selector: Selector, weight: float) -> Indices:
+def choose(
+    S: Floats,
+    rank: Floats,
+    size: int,
+    *,
+    selector: Selector,
+    weight: float,
+    threshold: float | None = None,
+) -> Indices:
     """Select `size` texts that differ and are good, by one of the selectors of `OverGenerate`.
 
     Args:
         S: Similarities (n, n) of the texts that passed.
         rank: Their standing (n,), in [0, 1].
         size: How many to pick.
-        selector: `"mmr"`, `"dpp"` or `"leave_one_out"`.
+        selector: One of `Selector`.
         weight: Of quality against difference.
+        threshold: Of the clusters, for `"cluster_and_best"`.
 
     Returns:
         Indices (size,) in the order of picking.
@@ -265,4 +308,8 @@ def choose(S: Floats, rank: Floats, size: int, *, selector: Selector, weight: fl
     if selector == "dpp":
         q = np.exp(weight * rank)
         return dpp_select(q[:, None] * (S + JITTER * np.eye(len(S))) * q, size)
+    if selector == "facility_location":
+        return facility_location(S, size, quality=rank, weight=weight)
+    if selector == "cluster_and_best":
+        return cluster_and_best(rank, S, size, threshold=threshold)
     return select(S, size, quality=rank, weight=weight)

@@ -64,7 +64,8 @@ class Generations(Sequence[list[str]]):
         truncated: for each completion, whether it stopped at `max_tokens` without ending; empty
             where the engine cannot say.
         details: what the strategy wants on record (for instance what was kept and dropped), one
-            dictionary a prompt, or empty.
+            dictionary a prompt, or empty. An engine that counts tokens says under `tokens` how many
+            it has `read` (those of the prompt, once) and `written` for each prompt.
     """
 
     prompts: list[Prompt]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from peft import PeftModel
+from peft.helpers import rescale_adapter_scale
 from transformers import GenerationConfig
 
 from diversify.engines import Generations, Message, Prompt, Sampling, as_messages
@@ -38,7 +40,8 @@ Decoder: TypeAlias = Callable[[int, int], Mapping[str, Any]]
 """`(siblings, prompt length in tokens) -> more arguments of model.generate`, asked at each call.
 
 For instance `{"logits_processor": [...]}` or `{"custom_generate": function}`. The siblings of one
-prompt are neighbouring rows.
+prompt are neighbouring rows. A decoder with a method `check_sampling(sampling)` is asked first
+whether it goes with the sampling, and raises ValueError where it does not.
 """
 
 
@@ -59,6 +62,8 @@ class TransformersEngine:
     Args:
         model: What `load_model` takes, or a `LoadedModel`, whose layers carry the adapters.
         adapter: PEFT adapter put on the model.
+        adapter_scale: What the adapter's update of the weights is multiplied by, LoRA only: 0 is the
+            base, 1 the adapter as trained, between them less of it, above 1 more.
         revision: Branch, tag or commit on the hub.
         dtype: "auto", "float32", "bfloat16", "float16" or a torch dtype.
         device: Where it runs; see `load_model`.
@@ -71,7 +76,8 @@ class TransformersEngine:
         decoder: Asked for more arguments of `model.generate` before each call.
 
     Raises:
-        ValueError: If an option is impossible, or sharing is demanded of a model that cannot.
+        ValueError: If an option is impossible, or sharing is demanded of a model that cannot, or an
+            `adapter_scale` of a model without LoRA.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class TransformersEngine:
         model: str | os.PathLike[str] | LoadedModel,
         *,
         adapter: str | os.PathLike[str] | None = None,
+        adapter_scale: float = 1.0,
         revision: str | None = None,
         dtype: str | torch.dtype = "auto",
         device: str | None = None,
@@ -92,6 +99,8 @@ class TransformersEngine:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
         if share_prefix not in (True, False, "auto"):
             raise ValueError(f"share_prefix must be True, False or 'auto', got {share_prefix!r}")
+        if not math.isfinite(adapter_scale):
+            raise ValueError(f"adapter_scale must be a finite number, got {adapter_scale}")
         if not isinstance(model, LoadedModel):
             model = load_model(model, revision=revision, dtype=dtype, device=device)
         elif (revision, dtype, device) != (None, "auto", None):
@@ -101,6 +110,9 @@ class TransformersEngine:
             raise ValueError(f"share_prefix: the cache of {model.identity['model']} has no copies")
         self._weights = _Weights(model)
         self._label = self._weights.label if adapter is None else self._weights.add(adapter)
+        self.adapter_scale = adapter_scale
+        if adapter_scale != 1:
+            self._weights.check_scalable(self._label)
         at = {True: 1, "auto": SHARE_FROM, False: None}[share_prefix]
         self._share_from = at if can_share else None
         self.batch_size = batch_size
@@ -112,6 +124,8 @@ class TransformersEngine:
     def identity(self) -> dict[str, Any]:
         """What decides the distribution: model, revision, adapter, chat template, system prompt."""
         identity = self._weights.identities[self._label] | {"system": self.system}
+        if self.adapter_scale != 1 and self._label is not None:
+            identity["adapter_scale"] = self.adapter_scale
         if self.template_options:
             identity["template_options"] = self.template_options
         if self.decoder is not None:
@@ -126,10 +140,26 @@ class TransformersEngine:
         Raises:
             ValueError: If it is no adapter or does not fit.
         """
-        other = object.__new__(TransformersEngine)
-        other.__dict__.update(self.__dict__)
+        other = self._copy()
         other._label = None if adapter is None else self._weights.add(adapter)
+        if other.adapter_scale != 1 and other._label is not None:
+            self._weights.check_scalable(other._label)
         return other
+
+    def with_decoder(self, decoder: Decoder | None) -> TransformersEngine:
+        """Return an engine with another decoder, or with none, on the same weights and adapter."""
+        other = self._copy()
+        other.decoder = decoder
+        return other
+
+    def token_ids(self, prompt: Prompt) -> list[int]:
+        """Return the token ids after which the answer to a prompt begins, as `generate` reads it.
+
+        Raises:
+            ValueError: If the prompt has no messages.
+        """
+        tokenizer = self._weights.loaded.tokenizer
+        return chat_token_ids(tokenizer, self._messages(prompt), **self.template_options)
 
     def generate(self, prompts: Sequence[Prompt], n: int, sampling: Sampling) -> Generations:
         """Draw `n` completions for each prompt.
@@ -140,27 +170,43 @@ class TransformersEngine:
             sampling: How they are drawn.
 
         Raises:
-            ValueError: If `n` is not positive, or a prompt has no messages.
+            ValueError: If `n` is not positive, a prompt has no messages, or the decoder does not go
+                with the sampling.
         """
         if n < 1:
             raise ValueError(f"n must be >= 1, got {n}")
+        if check := getattr(self.decoder, "check_sampling", None):
+            check(sampling)
         chats = [self._messages(prompt) for prompt in prompts]
-        tokenizer = self._weights.loaded.tokenizer
-        ids = [chat_token_ids(tokenizer, chat, **self.template_options) for chat in chats]
+        ids = [self.token_ids(prompt) for prompt in prompts]
         copies = n if sampling.temperature == 0 and self.decoder is None else 1
         rows: list[list[list[int]]] = [[] for _ in prompts]
-        with self._weights.active(self._label) as model, torch.inference_mode():
+        with self._weights.active(self._label, self.adapter_scale) as model, torch.inference_mode():
             for part in self._plan(chats, ids, n // copies, sampling.seed):
                 drawn = self._draw(model, [ids[i] for i in part.prompts], part, sampling)
                 for position, row in enumerate(drawn):
                     rows[part.prompts[position // part.siblings]].extend([row] * copies)
         ends = self._weights.ends
         cut = [[_until(row, ends) for row in group] for group in rows]
+        truncated = [[ends.isdisjoint(row) for row in group] for group in rows]
+        written = [  # the end of a text is a token, too; copies are written once
+            sum(len(row) + (not flag) for row, flag in zip(*both, strict=True)) // copies
+            for both in zip(cut, truncated, strict=True)
+        ]
         return Generations(
             list(prompts),
             [[text.strip() for text in self._texts(group)] for group in cut],
-            [[ends.isdisjoint(row) for row in group] for group in rows],
+            truncated,
+            [
+                {"tokens": {"read": len(row), "written": count}}
+                for row, count in zip(ids, written, strict=True)
+            ],
         )
+
+    def _copy(self) -> TransformersEngine:
+        other = object.__new__(TransformersEngine)
+        other.__dict__.update(self.__dict__)
+        return other
 
     def _messages(self, prompt: Prompt) -> list[Message]:
         messages = as_messages(prompt)
@@ -247,9 +293,21 @@ class _Weights:
         self.identities[label] = self.loaded.identity
         return label
 
+    def check_scalable(self, label: str | None) -> None:
+        """Accept an adapter whose update of the weights can be scaled.
+
+        Raises:
+            ValueError: If there is none, or it is no LoRA.
+        """
+        if label is None:
+            raise ValueError("adapter_scale needs an adapter on the model, got none")
+        kind = str(self.loaded.model.peft_config[label].peft_type.value)
+        if kind != "LORA":
+            raise ValueError(f"adapter_scale is for LoRA, got an adapter of type {kind}")
+
     @contextlib.contextmanager
-    def active(self, label: str | None) -> Iterator[Any]:
-        """Give the transformers model with one adapter switched on, or none, and no defaults."""
+    def active(self, label: str | None, scale: float = 1.0) -> Iterator[Any]:
+        """Give the model with one adapter switched on and scaled, or none, and no defaults."""
         model = self.loaded.model
         with contextlib.ExitStack() as stack:
             if isinstance(model, PeftModel):
@@ -257,6 +315,8 @@ class _Weights:
                     stack.enter_context(model.disable_adapter())
                 elif model.active_adapter != label:
                     model.set_adapter(label, inference_mode=True)
+                if label is not None and scale != 1:
+                    stack.enter_context(rescale_adapter_scale(model, scale))
             inner = inner_model(model)
             # `generate` fills every option that is None from here, even into an explicit config.
             own = inner.generation_config

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ class ReferenceLikelihood:
     as plain text. Each prompt is read once, each distinct completion of it once.
 
     Args:
-        model: Whatever `load_model` takes; usually the model before training.
+        model: Whatever `load_model` takes, or a `LoadedModel`; usually the model before training.
         adapter: PEFT adapter put on it.
         revision: Branch, tag or commit on the hub.
         dtype: Of the weights; probabilities are computed in float32 from the model's logits.
@@ -58,7 +58,7 @@ class ReferenceLikelihood:
 
     def __init__(
         self,
-        model: str | os.PathLike[str],
+        model: str | os.PathLike[str] | LoadedModel,
         *,
         adapter: str | os.PathLike[str] | None = None,
         revision: str | None = None,
@@ -73,9 +73,15 @@ class ReferenceLikelihood:
         self.batch_tokens = batch_tokens
         self.margin = check_margin(margin)
         self.name = self.__name__ = name
-        self._load = partial(
-            load_model, model, adapter=adapter, revision=revision, dtype=dtype, device=device
-        )
+        self._load: Callable[[], LoadedModel]
+        if not isinstance(model, LoadedModel):
+            self._load = partial(
+                load_model, model, adapter=adapter, revision=revision, dtype=dtype, device=device
+            )
+        elif (adapter, revision, dtype, device) != (None, None, "auto", None):
+            raise ValueError("adapter, revision, dtype and device of a LoadedModel are settled")
+        else:
+            self._load = partial(LoadedModel, *model)
         self._loaded: LoadedModel | None = None
         self._memo: dict[bytes, float | None] = {}
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from datasets import Dataset
 
-from diversify.decoding import Direct, Paraphrases, Personas, Strategy, Verbalized
+from diversify.decoding import Strategy
+from diversify.decoding.strategies import build_strategy as build_named
+from diversify.decoding.strategies import read_options, strategy_parts
 from diversify.demonstrations import (
     check_direct_options,
     check_spectrum_options,
@@ -28,31 +29,38 @@ OF_SPECTRUM = ("draws", "keep_description", "max_length", "keep_truncated", "see
 """Options that are called alike here and there."""
 
 
-def build_strategy(options: Any) -> Strategy:
+OF_STRATEGIES = {
+    "verbalized": {"per_call": "per_call", "fill": "fill"},
+    "personas": {"personas": "personas"},
+    "paraphrases": {"count": "paraphrases"},
+}
+"""Options of strategies that have a key of their own in a config: their name there."""
+
+
+def build_strategy(options: Any, **where: Any) -> Strategy:
     """Return what `options.strategy` names, with its options.
 
     Args:
-        options: has `strategy` (`direct`, `verbalized`, `personas`, `paraphrases`), `per_call` and
-            `fill` of the second, `personas` (a text file with one a line, or None for the shipped
-            list), and `paraphrases`, how many.
+        options: has `strategy`, a name or several with `+` between (`STRATEGIES`); `per_call` and
+            `fill` of `verbalized`, `personas` (a text file with one a line, or None for the shipped
+            list), and `paraphrases`, how many; `strategy_options`, any other as `NAME=VALUE`, which
+            win; and `kernel`, `quality` and `quality_model` for strategies that select.
+        **where: `embedder` and `device`, for kernel and qualities.
 
     Raises:
-        ValueError: The name is unknown, or an option is impossible.
+        ValueError: A name is unknown, or an option is impossible.
     """
-    if options.strategy == "verbalized":
-        return Verbalized(options.per_call, fill=options.fill)
-    if options.strategy == "personas" and options.personas:
-        lines = Path(options.personas).read_text("utf-8").splitlines()
-        return Personas([line.strip() for line in lines if line.strip()])
-    strategies: dict[str, Callable[[], Strategy]] = {
-        "direct": Direct,
-        "personas": Personas,
-        "paraphrases": partial(Paraphrases, options.paraphrases),
-    }
-    if options.strategy not in strategies:
-        known = sorted([*strategies, "verbalized"])
-        raise ValueError(f"strategy must be one of {known}, got {options.strategy!r}")
-    return strategies[options.strategy]()
+    given: dict[str, Any] = {}
+    for part in strategy_parts(options.strategy):
+        named = {name: getattr(options, key) for name, key in OF_STRATEGIES.get(part, {}).items()}
+        given |= {name: value for name, value in named.items() if value is not None}
+    reference = options.quality_model or next(iter(options.models), "")
+    return build_named(
+        options.strategy,
+        given | read_options(options.strategy_options),
+        kernel=partial(build_kernel, options.kernel, **where),
+        quality=partial(build_qualities, options.quality, reference=reference, **where),
+    )
 
 
 def build_examples(options: Any, **where: Any) -> Maker:

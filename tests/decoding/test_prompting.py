@@ -1,224 +1,24 @@
 """Strategies that choose what is asked, on an engine that answers by a function."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from answering import AnsweringEngine
 
-from diversify.decoding import PERSONAS, Direct, Paraphrases, Personas, Verbalized, read_answers
+from diversify.decoding import PERSONAS, Direct, Paraphrases, Personas
 from diversify.decoding.asking import (
     Answers,
     collected,
     draw_each,
+    later,
     stream_of,
     with_system,
     with_user_text,
 )
 from diversify.decoding.prompting import MANNER, REPHRASE, usable_paraphrases
-from diversify.decoding.verbalized import PLACEHOLDER
-from diversify.engines import Generations, Sampling, as_messages, text_of
-
-
-@dataclass
-class AnsweringEngine:
-    """Answers by `answer(prompt, number of the answer, sampling)`; a trailing … means cut off."""
-
-    answer: Callable
-    asked: list = field(default_factory=list)
-    flags: bool = True
-
-    @property
-    def identity(self):
-        return {"model": "answering"}
-
-    def generate(self, prompts, n, sampling):
-        self.asked.append((list(prompts), n, sampling))
-        texts = [[self.answer(prompt, i, sampling) for i in range(n)] for prompt in prompts]
-        cut = [[text.endswith("…") for text in row] for row in texts] if self.flags else []
-        return Generations(list(prompts), texts, cut)
-
-    @property
-    def completions(self):
-        return sum(len(prompts) * n for prompts, n, _ in self.asked)
-
-
-def listing(*answers, probability=0.1):
-    return "\n".join(
-        f"<response>\n<text>{a}</text>\n<probability>{probability}</probability>\n</response>"
-        for a in answers
-    )
-
-
-# --- reading lists --------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("completion", "expected"),
-    [
-        (listing("fig", "kiwi"), [("fig", 0.1), ("kiwi", 0.1)]),
-        ("Sure! Here:\n" + listing("fig") + "\nEnjoy.", [("fig", 0.1)]),
-        ("<response><text>a\nb</text></response>", [("a\nb", None)]),
-        ("<Response id=1><TEXT>fig</TEXT><Probability>30 %</Probability>", [("fig", 0.3)]),
-        # Tags that a model forgets.
-        ("<response>fig<probability>0.5</probability></response>", [("fig", 0.5)]),
-        ("<response><probability>0.5</probability>fig</response>", [("fig", 0.5)]),
-        ("<response><text>fig<probability>0.5</probability></response>", [("fig", 0.5)]),
-        ("<response>fig\n<response>kiwi", [("fig", None), ("kiwi", None)]),
-        ("<text>fig</text><text>kiwi</text><probability>.2</probability>", [("fig", None), ("kiwi", 0.2)]),
-        # JSON, in prose and in fences.
-        ('```json\n[{"text": "fig", "probability": 0.2}]\n```', [("fig", 0.2)]),
-        ('{"responses": [{"response": "fig"}, {"answer": "kiwi"}]}', [("fig", None), ("kiwi", None)]),
-        ('As a list: ["fig", "kiwi"].', [("fig", None), ("kiwi", None)]),
-        ('{"text": "fig", "probability": "20%"}\n{"text": "kiwi"}', [("fig", 0.2), ("kiwi", None)]),
-        # Numbered lists.
-        ("1. fig\n2. kiwi", [("fig", None), ("kiwi", None)]),
-        ("Here:\n1) a fig,\nripe\n\n2) **a kiwi** (Probability: 0.3)", [("a fig,\nripe", None), ("a kiwi", 0.3)]),
-        ("**1.** fig - probability: 12%\n**2.** kiwi", [("fig", 0.12), ("kiwi", None)]),
-        ("1. In 1999\n1999. was a year\n2. fig", [("In 1999\n1999. was a year", None), ("fig", None)]),
-        # No lists.
-        ("A fig.", []),
-        ("1. only one item", []),
-        ("I was born in [1] and {2}.", []),
-        ("", []),
-        ("[" * 5000, []),
-    ],
-)  # fmt: skip
-def test_lists_are_read_in_many_forms(completion, expected):
-    assert read_answers(completion) == expected
-
-
-def test_what_is_cut_off_is_left_out_and_what_came_before_is_kept():
-    whole = listing("fig", "kiwi")
-    assert [a.text for a in read_answers(whole, truncated=True)] == ["fig", "kiwi"]
-    cut = listing("fig") + "\n<response>\n<text>an unfinished thou"
-    assert [a.text for a in read_answers(cut, truncated=True)] == ["fig"]
-    assert [a.text for a in read_answers(cut)] == ["fig", "an unfinished thou"]
-    assert [a.text for a in read_answers("1. fig\n2. kiwi\n3. an", truncated=True)] == [
-        "fig",
-        "kiwi",
-    ]
-    cut = '[{"text": "fig", "probability": 0.2}, {"text": "kiwi"}, {"text": "an unf'
-    assert [a.text for a in read_answers(cut, truncated=True)] == ["fig", "kiwi"]
-
-
-def test_blank_answers_and_the_form_itself_are_no_answers():
-    assert [a.text for a in read_answers(listing("", "fig", PLACEHOLDER, "  "))] == ["fig"]
-    assert read_answers(listing(PLACEHOLDER)) == []
-
-
-@pytest.mark.parametrize("said", ["likely", "1.5", "-0.2", "150%", "", "0.1.2"])
-def test_a_probability_that_is_none_is_not_made_up(said):
-    assert read_answers(listing("fig", probability=said)) == [("fig", None)]
-
-
-# --- verbalized -----------------------------------------------------------------------------
-
-
-def counting(per_call=5):
-    """Every list is new: the answers are numbered through."""
-    state = iter(range(1000))
-    return lambda prompt, i, sampling: listing(*(f"answer {next(state)}" for _ in range(per_call)))
-
-
-def test_verbalized_asks_for_lists_behind_the_users_text():
-    engine = AnsweringEngine(counting())
-    prompts = ["A fruit?", [{"role": "system", "content": "Be brief."}, *as_messages("A city?")]]
-    drawn = Verbalized()(engine, prompts, 10, Sampling(max_tokens=40, seed=3))
-    [(asked, n, sampling)] = engine.asked
-    assert n == 2 and sampling == Sampling(max_tokens=200, seed=3)
-    assert text_of(asked[0]).startswith("A fruit?\n\n") and "5 different" in text_of(asked[0])
-    assert "<probability>" in text_of(asked[0])
-    assert asked[1][0] == {"role": "system", "content": "Be brief."}
-    assert drawn.prompts == prompts
-    assert [len(row) for row in drawn] == [10, 10]
-    assert drawn.truncated == [[False] * 10] * 2
-    assert drawn.details[0] == {
-        "completions": 2,
-        "unreadable": 0,
-        "surplus": 0,
-        "probabilities": [0.1] * 10,
-        "filled": 0,
-        "missing": 0,
-    }
-
-
-def test_without_probabilities_it_asks_for_none():
-    assert "<probability>" not in text_of(Verbalized(probabilities=False).ask("A fruit?"))
-    assert "3 different" in text_of(Verbalized(3).ask("A fruit?"))
-
-
-def test_a_surplus_is_left_out_by_chance_and_in_order():
-    """Seven of two lists of five: not always the first seven, never out of order."""
-    seen = set()
-    for seed in range(20):
-        drawn = Verbalized()(AnsweringEngine(counting()), ["A fruit?"], 7, Sampling(seed=seed))
-        numbers = [int(text.split()[1]) for text in drawn[0]]
-        assert numbers == sorted(numbers) and len(set(numbers)) == 7
-        assert drawn.details[0]["surplus"] == 3
-        assert len(drawn.details[0]["probabilities"]) == 7
-        seen.add(tuple(numbers))
-    assert len(seen) > 5
-    again = Verbalized()(AnsweringEngine(counting()), ["A fruit?"], 7, Sampling(seed=19))
-    assert tuple(int(t.split()[1]) for t in again[0]) == tuple(numbers)
-
-
-def test_unreadable_lists_are_asked_for_again_with_another_seed():
-    lists = counting()
-
-    def answer(prompt, i, sampling):
-        return lists(prompt, i, sampling) if sampling.seed == 8 else "I would rather not."
-
-    engine = AnsweringEngine(answer)
-    drawn = Verbalized()(engine, ["A fruit?"], 10, Sampling(seed=7))
-    assert [(n, sampling.seed) for _, n, sampling in engine.asked] == [(2, 7), (2, 8)]
-    assert len(drawn[0]) == 10
-    assert drawn.details[0]["unreadable"] == 2 and drawn.details[0]["completions"] == 4
-
-
-def test_only_what_is_missing_is_asked_for_again():
-    """Lists of two: ten answers need five lists, and the second round asks for three more."""
-    engine = AnsweringEngine(counting(2))
-    drawn = Verbalized()(engine, ["A fruit?"], 10)
-    assert [n for _, n, _ in engine.asked] == [2, 2, 1]
-    assert len(drawn[0]) == 10 and drawn.details[0]["missing"] == 0
-
-
-def test_after_the_limit_there_are_fewer_and_the_others_are_whole():
-    def answer(prompt, i, sampling):
-        return "No list." if "fruit" in text_of(prompt) else listing("a", "b", "c", "d", "e")
-
-    engine = AnsweringEngine(answer)
-    drawn = Verbalized(rounds=2)(engine, ["A fruit?", "A city?"], 5)
-    assert [len(row) for row in drawn] == [0, 5]
-    assert drawn.details[0] == {
-        "completions": 2,
-        "unreadable": 2,
-        "surplus": 0,
-        "probabilities": [],
-        "filled": 0,
-        "missing": 5,
-    }
-    assert [len(prompts) for prompts, _, _ in engine.asked] == [2, 1]
-
-
-def test_what_is_missing_can_be_drawn_plainly():
-    def answer(prompt, i, sampling):
-        return f"plain {i}…" if prompt == "A fruit?" else listing("a", "b")
-
-    engine = AnsweringEngine(answer)
-    drawn = Verbalized(rounds=1, fill=True)(engine, ["A fruit?"], 5)
-    assert drawn[0] == ["a", "b", "plain 0…", "plain 1…", "plain 2…"]
-    assert drawn.truncated == [[False, False, True, True, True]]
-    assert drawn.details[0]["filled"] == 3 and drawn.details[0]["missing"] == 0
-    assert drawn.details[0]["completions"] == engine.completions == 4
-
-
-def test_an_engine_that_cannot_say_what_was_cut_off_says_nothing():
-    engine = AnsweringEngine(counting(), flags=False)
-    assert Verbalized()(engine, ["A fruit?"], 5).truncated == []
-
+from diversify.decoding.records import DETAILS, Cost, Record
+from diversify.engines import Sampling, as_messages, text_of
 
 # --- personas -------------------------------------------------------------------------------
 
@@ -231,9 +31,9 @@ def test_every_answer_is_by_another_persona():
     engine = AnsweringEngine(speaker)
     drawn = Personas()(engine, ["A fruit?"], 16, Sampling(seed=1))
     assert len(set(drawn[0])) == 16 and engine.completions == 16
-    said = drawn.details[0]["personas"]
-    assert [f"{PERSONAS[who].split('.')[0]} #0" for who in said] == drawn[0]
-    assert drawn.details[0]["completions"] == 16
+    said = drawn.details[0]["kept"]
+    assert [f"{who.split('.')[0]} #0" for who in said] == drawn[0]
+    assert (drawn.details[0]["calls"], drawn.details[0]["completions"]) == (16, 16)
     [(asked, n, _)] = engine.asked
     assert n == 1 and asked[0][0]["role"] == "system"
     assert asked[0][0]["content"].endswith(MANNER)
@@ -243,7 +43,7 @@ def test_every_answer_is_by_another_persona():
 def test_the_order_is_the_seeds_and_the_prompts():
     def order(prompt, seed):
         drawn = Personas()(AnsweringEngine(speaker), [prompt], 8, Sampling(seed=seed))
-        return drawn.details[0]["personas"]
+        return drawn.details[0]["kept"]
 
     assert order("A fruit?", 1) == order("A fruit?", 1)
     assert order("A fruit?", 1) == order(as_messages("A fruit?"), 1)
@@ -301,14 +101,13 @@ def test_answers_spread_over_the_prompt_and_its_paraphrases():
         *("Which fruit? -> 0", "Which fruit? -> 1"),
         *("Some fruit, please. -> 0", "Some fruit, please. -> 1"),
     ]
-    assert drawn.details == [
-        {
-            "completions": 10,
-            "paraphrases": ["Which fruit?", "Some fruit, please."],
-            "failed": 0,
-            "copied": 1,
-            "answers": [3, 2, 2],
-        }
+    record = drawn.details[0]
+    assert (record["calls"], record["completions"]) == (4, 10)
+    assert record["failed"] == {"copied paraphrase": 1}
+    assert record["kept"] == [
+        *["original"] * 3,
+        *["in other words: Which fruit?"] * 2,
+        *["in other words: Some fruit, please."] * 2,
     ]
     assert engine.completions == 10
     assert all(sampling == Sampling(seed=5) for _, _, sampling in engine.asked)
@@ -318,13 +117,14 @@ def test_without_usable_paraphrases_it_is_plain_sampling():
     engine = AnsweringEngine(rephrasing("", "cut…", "a fruit"))
     drawn = Paraphrases(3)(engine, ["A fruit?"], 4)
     assert drawn[0] == [f"A fruit? -> {i}" for i in range(4)]
-    assert (drawn.details[0]["failed"], drawn.details[0]["copied"]) == (2, 1)
+    failed = {"blank or cut off paraphrase": 2, "copied paraphrase": 1}
+    assert drawn.details[0]["failed"] == failed
 
 
 def test_no_more_paraphrases_are_asked_for_than_can_be_used():
     engine = AnsweringEngine(rephrasing("Which fruit?", "What fruit?"))
     drawn = Paraphrases(4)(engine, ["A fruit?"], 3)
-    assert engine.completions == 5 and drawn.details[0]["answers"] == [1, 1, 1]
+    assert engine.completions == 5 and len(set(drawn.details[0]["kept"])) == 3
     engine = AnsweringEngine(rephrasing("never"))
     drawn = Paraphrases(4)(engine, ["A fruit?"], 1)
     assert engine.completions == 1 and drawn[0] == ["A fruit? -> 0"]
@@ -349,56 +149,10 @@ def test_quotes_and_labels_around_a_paraphrase_are_no_part_of_it():
     attempts = ["“Which fruit?”", "which fruit", "The request:\nThe request: A fruit?"]
     attempts.append("The request: Say which fruit.")
     used, counts = usable_paraphrases("A fruit?", Answers(attempts, []))
-    assert used == ["Which fruit?", "Say which fruit."] and counts == {"failed": 0, "copied": 2}
+    assert used == ["Which fruit?", "Say which fruit."] and counts == {"copied paraphrase": 2}
 
 
 # --- what they share ------------------------------------------------------------------------
-
-STRATEGIES = [Direct(), Verbalized(), Personas(), Paraphrases()]
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES, ids=lambda s: s.describe()["name"])
-def test_strategies_answer_several_prompts_and_describe_themselves(strategy):
-    def answer(prompt, i, sampling):
-        lists = "different ones" in text_of(prompt)
-        return listing(*"abcde") if lists else f"{text_of(prompt)[-9:]} {i}"
-
-    prompts = ["A fruit?", as_messages("A city?"), "A fruit?"]
-    columns = {"answers": [1, 2, 3]}
-    drawn = strategy(AnsweringEngine(answer), prompts, 6, Sampling(), columns=columns)
-    assert drawn.prompts == prompts and [len(row) for row in drawn] == [6, 6, 6]
-    assert all(len(flags) == 6 for flags in drawn.truncated)
-    described = strategy.describe()
-    assert json.loads(json.dumps(described)) == described
-    assert len(json.dumps(described)) < 300  # it stands in every row of a run
-    if strategy != Direct():
-        assert all(row["completions"] >= 2 for row in drawn.details)
-        with pytest.raises(ValueError, match="n must be"):
-            strategy(AnsweringEngine(answer), prompts, 0)
-
-
-def test_descriptions_tell_options_apart():
-    described = [
-        *(s.describe() for s in STRATEGIES),
-        *(Verbalized(4).describe(), Verbalized(probabilities=False).describe()),
-        *(Verbalized(rounds=1).describe(), Verbalized(fill=True).describe()),
-        *(Personas(["You are A."]).describe(), Personas(["You are B."]).describe()),
-        Paraphrases(2).describe(),
-    ]
-    assert len({json.dumps(d) for d in described}) == len(described)
-
-
-@pytest.mark.parametrize(
-    ("build", "message"),
-    [
-        (lambda: Verbalized(0), "per_call must be"),
-        (lambda: Verbalized(rounds=0), "rounds must be"),
-        (lambda: Paraphrases(0), "count must be"),
-    ],
-)
-def test_impossible_options_are_refused(build, message):
-    with pytest.raises(ValueError, match=message):
-        build()
 
 
 def test_draw_each_calls_the_engine_once_a_count():
@@ -414,3 +168,45 @@ def test_streams_belong_to_seed_and_prompt():
     assert np.array_equal(first, again)
     assert not np.array_equal(first, stream_of(2, "A?").random(3))
     assert with_user_text("A?", "B?") == "B?"
+    assert later(Sampling(seed=5), 0) == Sampling(seed=5)
+    assert (
+        len({later(Sampling(seed=s), step).seed for s in range(50) for step in range(50)}) == 2500
+    )
+
+
+def test_too_few_paraphrases_are_refused():
+    with pytest.raises(ValueError, match="count must be"):
+        Paraphrases(0)
+
+
+# --- records --------------------------------------------------------------------------------
+
+
+def test_costs_add_up_and_what_is_unknown_stays_unknown():
+    assert Cost(1, 2, 3, 4) + Cost(10, 20, 30, 40) == Cost(11, 22, 33, 44)
+    assert Cost(1, 2, 3, None) + Cost(1, 1, 1, 1) == Cost(2, 3, 4, None)
+    assert Cost() + Cost(1, 2, None, 4) == Cost(1, 2, None, 4)
+
+
+def test_a_record_says_the_same_after_a_round_trip():
+    record = Record(Cost(1, 4, 10, 20))
+    record.drop(["fig"], "copy")
+    record.fail("unreadable list", 2)
+    record.fail("never", 0)
+    details = record.details(["plain"], 3, more=[1])
+    assert tuple(details) == (*DETAILS, "more")
+    assert details["missing"] == 2 and details["failed"] == {"unreadable list": 2}
+    assert Record.of(json.loads(json.dumps(details))) == record
+    both = Record.of(details) + record
+    assert both.cost == Cost(2, 8, 20, 40) and both.failed == {"unreadable list": 4}
+    assert len(both.dropped) == 2 and len(record.dropped) == 1
+
+
+def test_a_foreign_record_is_unknown_and_not_made_up():
+    assert Record.of({}).cost == Cost(None, None, None, None)
+    assert Record.of({}).details([], 0)["tokens"] is None
+
+
+def test_without_counts_of_the_engine_tokens_are_unknown():
+    drawn = Direct()(AnsweringEngine(speaker, counts=False), ["A fruit?"], 3)
+    assert drawn.details[0]["tokens"] is None and drawn.details[0]["completions"] == 3

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoHaConfig, LoraConfig, get_peft_model
+from peft.tuners.lora import LoraLayer
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -396,6 +397,48 @@ class TestAdapters:
             assert bare.identity == engine.identity
             assert bare.generate(PROMPTS, 8, SHORT) == engine.generate(PROMPTS, 8, SHORT)
 
+    def test_a_scaled_adapter_is_the_one_with_that_update_of_the_weights(
+        self, tiny_model_path: Path, adapters: list[Path], tmp_path: Path
+    ) -> None:
+        """Half the scale is half of lora_alpha; 0 is the base; both are exact in every text."""
+        half = tmp_path / "half"
+        shutil.copytree(adapters[0], half)
+        config = json.loads((half / "adapter_config.json").read_text())
+        config["lora_alpha"] /= 2
+        (half / "adapter_config.json").write_text(json.dumps(config))
+
+        def engine(adapter: Path, **scale: float) -> TransformersEngine:
+            loaded = load_model(tiny_model_path, dtype="float32", device="cpu")
+            return TransformersEngine(loaded, adapter=adapter, **scale)
+
+        scaled, expected = engine(adapters[0], adapter_scale=0.5), engine(half)
+        layer = next(m for m in scaled._weights.loaded.model.modules() if isinstance(m, LoraLayer))
+        trained = dict(layer.scaling)
+        found = scaled.generate(PROMPTS, 8, SHORT)
+        assert found.texts == expected.generate(PROMPTS, 8, SHORT).texts
+        assert found.texts != engine(adapters[0]).generate(PROMPTS, 8, SHORT).texts
+        assert layer.scaling == trained, "the scale was not put back"
+        none = engine(adapters[0], adapter_scale=0)
+        bare = none.with_adapter(None)
+        assert none.generate(PROMPTS, 8, SHORT) == bare.generate(PROMPTS, 8, SHORT)
+        assert scaled.identity["adapter_scale"] == 0.5
+        assert "adapter_scale" not in expected.identity
+        assert "adapter_scale" not in bare.identity
+
+    def test_a_scale_needs_a_lora_and_a_number(
+        self, loaded: LoadedModel, tiny_model_path: Path, tmp_path: Path, adapters: list[Path]
+    ) -> None:
+        with pytest.raises(ValueError, match="needs an adapter on the model, got none"):
+            TransformersEngine(loaded, adapter_scale=0.5)
+        with pytest.raises(ValueError, match="adapter_scale must be a finite number"):
+            TransformersEngine(loaded, adapter=adapters[0], adapter_scale=float("nan"))
+        config = LoHaConfig(r=2, task_type="CAUSAL_LM", target_modules=["q_proj"])
+        get_peft_model(
+            AutoModelForCausalLM.from_pretrained(tiny_model_path), config
+        ).save_pretrained(tmp_path / "loha")
+        with pytest.raises(ValueError, match="is for LoRA, got an adapter of type LOHA"):
+            TransformersEngine(loaded, adapter=tmp_path / "loha", adapter_scale=0.5)
+
     def test_one_that_does_not_fit_is_refused_and_the_engine_works_on(
         self, engine: TransformersEngine, tiny_model_path: Path, tmp_path: Path
     ) -> None:
@@ -426,6 +469,22 @@ class TestAdapters:
         json.dumps(rich.identity)
 
 
+class TestDecoders:
+    def test_another_decoder_shares_the_weights(self, engine: TransformersEngine) -> None:
+        recorder = Recorder()
+        other = engine.with_decoder(recorder.decoder)
+        assert engine.decoder is None
+        assert other.generate(PROMPTS, 2, SHORT).texts == engine.generate(PROMPTS, 2, SHORT).texts
+        assert len(recorder.calls) == 1
+        assert other.with_decoder(None).identity == engine.identity != other.identity
+
+    def test_token_ids_are_what_the_model_reads(self, loaded: LoadedModel) -> None:
+        recorder = Recorder()
+        engine = TransformersEngine(loaded, decoder=recorder.decoder, system="Be brief.")
+        engine.generate(PROMPTS[:1], 1, SHORT)
+        assert recorder.ids[0][0].tolist() == engine.token_ids(PROMPTS[0])
+
+
 class TestOptions:
     def test_is_an_engine(self, engine: TransformersEngine) -> None:
         assert isinstance(engine, Engine)
@@ -454,3 +513,20 @@ def test_the_embedded_model_answers() -> None:
     assert "Paris" in engine.generate(question, 1, Sampling(temperature=0, max_tokens=16))[0][0]
     texts = engine.generate(question, 8, Sampling(max_tokens=16))[0]
     assert len(set(texts)) > 4
+
+
+def test_tokens_that_are_read_and_written_are_counted(loaded: LoadedModel) -> None:
+    """Three siblings end at steps 0, 2 and never, of five: 1 + 3 + 5 tokens, ends included."""
+    end = loaded.tokenizer.eos_token_id
+    recorder = Recorder(end=end, ends={0: 0, 1: 2})
+    engine = TransformersEngine(loaded, decoder=recorder.decoder)
+    drawn = engine.generate(PROMPTS[:1], 3, Sampling(max_tokens=5))
+    assert drawn.truncated == [[False, False, True]]
+    chat = [{"role": "user", "content": PROMPTS[0]}]
+    read = len(chat_token_ids(loaded.tokenizer, chat))
+    assert drawn.details == [{"tokens": {"read": read, "written": 9}}]
+
+
+def test_greedy_copies_are_written_once(engine: TransformersEngine) -> None:
+    one, three = (engine.generate(PROMPTS, n, GREEDY).details for n in (1, 3))
+    assert one == three and all(1 <= row["tokens"]["written"] <= 12 for row in one)

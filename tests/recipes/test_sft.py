@@ -68,7 +68,7 @@ def test_demonstrations_feed_sft_which_is_launched(
     [folder] = map(Path, record["runs"])
     drawn = [json.loads(line) for line in (folder / "generations.jsonl").read_text().splitlines()]
     assert drawn[0]["config"]["strategy"]["name"] == "personas"
-    assert len(drawn[0]["details"]["personas"]) == 4
+    assert len(set(drawn[0]["details"]["kept"])) == 4
 
     output = tmp_path / "out"
     options = sft_options(tiny_model_path, file, output)
@@ -175,6 +175,7 @@ def test_two_processes_share_the_prompts(tiny_model_path, prompt_file, tmp_path)
         ("verbalized", ["--fill", "true", "--per_call", 2]),
         ("personas", []),
         ("paraphrases", ["--paraphrases", 2]),
+        ("over-generate+specifications", ["--strategy_options", "factor=2", "count=1"]),
     ],
 )
 def test_every_strategy_draws_and_a_torn_pool_is_completed(
