@@ -32,7 +32,7 @@ from typing import Any
 
 import yaml
 
-from diversify.cli import clock, verdict_table
+from diversify.cli.tables import clock, verdict_table
 from diversify.decoding import Direct, OverGenerate
 from diversify.embedders import load_embedder
 from diversify.engines import Sampling

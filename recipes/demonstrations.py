@@ -25,7 +25,7 @@ from typing import Literal
 from accelerate import PartialState
 from trl import ScriptArguments
 
-from diversify.cli import progress_line
+from diversify.cli.tables import progress_line
 from diversify.engines import Sampling
 from diversify.evaluation.generate import load_run
 from diversify.trainers.demonstrating import build_examples, build_strategy

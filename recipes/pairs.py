@@ -26,7 +26,7 @@ from typing import Literal
 from accelerate import PartialState
 from trl import ScriptArguments
 
-from diversify.cli import progress_line
+from diversify.cli.tables import progress_line
 from diversify.engines import Sampling
 from diversify.evaluation.generate import load_run
 from diversify.pairs import build_pairs

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from diversify.cli import clock, main, progress_line
+from diversify.cli import main
+from diversify.cli.tables import clock, progress_line
 
 
 @pytest.fixture

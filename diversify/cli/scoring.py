@@ -1,0 +1,192 @@
+"""Reports, verdicts and pages: `evaluate`, `compare`, `report` and `prompts`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+from diversify.cli.parsing import add_command
+from diversify.cli.tables import report_table, verdict_table
+
+if TYPE_CHECKING:
+    from diversify.evaluation import Comparison
+    from diversify.quality import Quality
+
+__all__ = [
+    "add_compare",
+    "add_evaluate",
+    "add_prompts",
+    "add_report",
+    "add_scoring",
+    "qualities_of",
+]
+
+QUALITIES = ("likelihood", "information", "relevance", "answers", "judge")
+
+
+def add_scoring(parser: argparse.ArgumentParser) -> None:
+    """Add what compares texts and what scores them."""
+    add = parser.add_argument
+    add("--embedder", default="minilm", help="minilm, a sentence-transformers id or path, or none")
+    add(
+        "--quality",
+        default="",
+        help=f"comma-separated: {', '.join(QUALITIES)}, or a reward model id; of a strategy that "
+        "gates also own: the information from the prompt under the model itself",
+    )
+    add("--judge-model", help="chat model that judges (quality judge)")
+    add("--judge-url", help="address of its OpenAI-compatible server, up to /v1")
+    add("--reference", help="frozen model for likelihood and information, normally the base model")
+    add("--device", help="cpu, cuda, …; chosen if not given")
+
+
+def qualities_of(options: argparse.Namespace) -> dict[str, Quality]:
+    """Build the qualities that were asked for, by name."""
+    from diversify.trainers.components import build_qualities, build_server
+
+    names = [name.strip() for name in options.quality.split(",") if name.strip()]
+    if {"likelihood", "information"} & set(names) and not options.reference:
+        raise ValueError("likelihood and information need --reference, a frozen model")
+    if "relevance" in names and options.embedder == "none":
+        raise ValueError("relevance needs an embedder, and --embedder is none")
+    return build_qualities(
+        names,
+        reference=options.reference or "",
+        embedder=options.embedder,
+        device=options.device,
+        server=build_server(options.judge_model, options.judge_url),
+    )
+
+
+def add_evaluate(commands: Any) -> None:
+    """Add the command that scores run folders."""
+    parser = add_command(commands, "evaluate", _evaluate, "score run folders into reports")
+    parser.add_argument("runs", nargs="+", help="run folders or generations files")
+    add_scoring(parser)
+    parser.add_argument("--output", help="report folder (only with one run); the run folder itself")
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from diversify.embedders import load_embedder
+    from diversify.evaluation import evaluate, load_run
+
+    if options.output and len(options.runs) > 1:
+        raise ValueError("--output goes with one run; each run's report lands in its own folder")
+    runs = [load_run(path) for path in options.runs]
+    embedder = (
+        None
+        if options.embedder == "none"
+        else load_embedder(options.embedder, device=options.device)
+    )
+    qualities = list(qualities_of(options).values())
+    for run in runs:
+        report = evaluate(run, embedder=embedder, quality=qualities)
+        folder = options.output or (run.path if run.path.is_dir() else run.path.parent)
+        print(f"{report.save(folder)}\n{report_table(report)}")
+    return 0
+
+
+def _add_pair(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("before", help="report folder of the base model")
+    add("after", help="report folder of the changed model")
+    add("--sweep", nargs="*", default=[], help="reports of the base model at several temperatures")
+    add("--trained-kernel", help="kernel that training optimised; the first one if not given")
+    add(
+        "--margin", action="append", default=[], metavar="QUALITY=VALUE", help="margin of a quality"
+    )
+    add("--deciding", nargs="+", help="qualities that the verdict rests on; all if not given")
+    add("--resamples", type=int, default=10_000)
+    add("--seed", type=int, default=0)
+
+
+def add_compare(commands: Any) -> None:
+    """Add the command that compares two reports."""
+    parser = add_command(commands, "compare", _compare, "compare two reports and print the verdict")
+    _add_pair(parser)
+    parser.add_argument("--output", help="folder for comparison.json")
+    parser.add_argument(
+        "--fail-unless",
+        default="",
+        help="exit with 3 unless these verdicts are true: collapse_fell, quality_held, beats_temperature",
+    )
+
+
+def _compare(options: argparse.Namespace) -> int:
+    asked = [name.strip() for name in options.fail_unless.split(",") if name.strip()]
+    known = ("collapse_fell", "quality_held", "beats_temperature")
+    if unknown := [name for name in asked if name not in known]:
+        raise ValueError(f"--fail-unless knows {', '.join(known)}, not {', '.join(unknown)}")
+    comparison = _comparison(options, options.after)
+    print(verdict_table(comparison))
+    if options.output:
+        print(comparison.save(options.output))
+    return 0 if all(comparison.verdict[name] is True for name in asked) else 3
+
+
+def add_report(commands: Any) -> None:
+    """Add the command that writes the page of a comparison."""
+    parser = add_command(commands, "report", _report, "compare two reports into one HTML page")
+    _add_pair(parser)
+    parser.add_argument("--also", nargs="*", default=[], help="further reports against `before`")
+    parser.add_argument("--title", help="heading of the page")
+    parser.add_argument("--output", default="report.html", help="the page to write")
+
+
+def _report(options: argparse.Namespace) -> int:
+    from diversify.evaluation.report import write_report
+
+    comparison = _comparison(options, options.after)
+    also = [_comparison(options, path) for path in options.also]
+    named = {other.labels[1]: other for other in also}
+    print(write_report(comparison, options.output, title=options.title, also=named))
+    return 0
+
+
+def _comparison(options: argparse.Namespace, after: str) -> Comparison:
+    from diversify.evaluation import compare
+
+    margins = {}
+    for text in options.margin:
+        name, _, value = text.partition("=")
+        try:
+            margins[name] = float(value)
+        except ValueError as error:
+            raise ValueError(f"--margin takes QUALITY=NUMBER, got {text!r}") from error
+    comparison = compare(
+        options.before,
+        after,
+        sweep=options.sweep,
+        trained_kernel=options.trained_kernel,
+        margins=margins,
+        deciding=options.deciding,
+        resamples=options.resamples,
+        seed=options.seed,
+    )
+    comparison.details["commands"] = shlex.join(["diversify", *sys.argv[1:]])
+    return comparison
+
+
+def add_prompts(commands: Any) -> None:
+    """Add the command that lists prompt sets."""
+    parser = add_command(commands, "prompts", _prompts, "list the prompt sets, or show one")
+    parser.add_argument("name", nargs="?", help="set or file to show")
+    parser.add_argument("--split", help="train or test")
+
+
+def _prompts(options: argparse.Namespace) -> int:
+    from diversify.evaluation.prompt_sets import HUB_SETS, load_prompts, shipped_sets
+
+    if options.name:
+        for row in load_prompts(options.name, split=options.split):
+            print(json.dumps({"id": row.id, "category": row.category, "prompt": row.prompt}))
+        return 0
+    for name in shipped_sets():
+        prompts = load_prompts(name)
+        print(f"{name:24} {len(prompts):5} prompts  {prompts.description}")
+    for name, (dataset, _, _) in HUB_SETS.items():
+        print(f"{name:24}       on the Hub: {dataset}")
+    return 0

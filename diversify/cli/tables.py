@@ -1,0 +1,105 @@
+"""What a command prints while it works and when it is done."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diversify.equivalence import Calibration
+    from diversify.evaluation import Comparison, Report
+
+__all__ = [
+    "aligned",
+    "calibration_table",
+    "clock",
+    "progress_line",
+    "report_table",
+    "verdict_table",
+]
+
+
+def progress_line(stream: Any = None) -> Callable[[str, int, int, float], None]:
+    """Return a progress function that says how much is done and how long it will still take."""
+    stream = stream or sys.stderr
+    begun: dict[str, tuple[int, float]] = {}
+
+    def show(name: str, done: int, total: int, seconds: float) -> None:
+        first, _ = begun.setdefault(name, (done - 1, time.monotonic()))
+        left = seconds / max(done - first, 1) * (total - done)
+        end = "\n" if done == total or not stream.isatty() else ""
+        start = "\r" if stream.isatty() else ""
+        print(f"{start}{name}: {done}/{total} prompts, {clock(left)} left   ", end=end, file=stream)
+        stream.flush()
+
+    return show
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as minutes and seconds.
+
+    >>> clock(75.4)
+    '1:15'
+    """
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def report_table(report: Report) -> str:
+    """Return the main numbers of one report as aligned text."""
+    (results,) = report.summary["results"].values()
+    rows = []
+    for name, value in results.items():
+        if "_stderr," in name or value is None:
+            continue
+        kind, _, rest = name.partition(",")
+        error = results.get(f"{kind}_stderr,{rest}")
+        rows.append((name, f"{value:.3f}", "" if error is None else f"± {error:.3f}"))
+    return aligned([("", "mean", "std. error"), *rows])
+
+
+def verdict_table(comparison: Comparison) -> str:
+    """Return the comparison as a short table and the verdict in words."""
+    matched = {f"{name} (equal length)": c for name, c in comparison.length_matched.items()}
+    rows = [("", "before", "after", "difference", "95 % interval", "improved")]
+    for name, change in (comparison.measures | matched | comparison.qualities).items():
+        low, high = change.ci95
+        numbers = f"{change.before:.3f}", f"{change.after:.3f}", f"{change.difference:+.3f}"
+        rows.append((name, *numbers, f"[{low:+.3f}, {high:+.3f}]", f"{change.improved:.0%}"))
+    answers = {True: "yes", False: "no", None: "cannot be said"}
+    lines = [f"before: {comparison.labels[0]}", f"after:  {comparison.labels[1]}"]
+    lines += ["", aligned(rows), ""]
+    for name, reason in comparison.verdict["reasons"].items():
+        lines.append(f"{name.replace('_', ' ')}: {answers[comparison.verdict[name]]}. {reason}")
+    return "\n".join(lines)
+
+
+def calibration_table(calibration: Calibration) -> str:
+    """Return a threshold with its errors as aligned text."""
+    rows = [("", "on these pairs", "held out", "95 % interval")]
+    for name, text in (
+        ("false_same", "different, called the same"),
+        ("false_different", "the same, called different"),
+        ("error", "wrong, of all"),
+    ):
+        fitted, held_out = getattr(calibration.fitted, name), getattr(calibration.held_out, name)
+        interval = f"[{held_out.low:.3f}, {held_out.high:.3f}]"
+        rows.append((text, f"{fitted.value:.3f}", f"{held_out.value:.3f}", interval))
+    balanced = calibration.fitted.balanced, calibration.held_out.balanced
+    fitted_text, held_out_text = (f"{value:.3f}" for value in balanced)
+    rows.append(("mean of the first two", fitted_text, held_out_text, ""))
+    of = f"{calibration.pairs} pairs, {calibration.same} of them the same"
+    return f"threshold {calibration.threshold:.4f}, from {of}\n\n{aligned(rows)}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as columns, the first one to the left and the others to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
