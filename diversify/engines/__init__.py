@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -106,6 +108,45 @@ class Engine(Protocol):
 
     def generate(self, prompts: Sequence[Prompt], n: int, sampling: Sampling) -> Generations:
         """Draw `n` completions for each prompt."""
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """An engine that can also hand over a completion while it is being written."""
+
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Iterator[str]:
+        """Yield the pieces of one completion as they come.
+
+        Put together they are the text of `generate([prompt], 1, sampling)`, but for white space
+        around it. An iterator that is a generator may return, as its value, whether the text was
+        cut off.
+        """
+
+
+def stable_seed(*parts: Any) -> int:
+    """Hash anything that JSON can write to a seed that is the same on every machine.
+
+    Returns:
+        A number in [0, 2**63).
+
+    Example:
+        >>> stable_seed(7, "Name a colour.") == stable_seed(7, "Name a colour.") != stable_seed(8)
+        True
+    """
+    digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest) >> 1
+
+
+def with_system_message(messages: list[Message], system: str | None) -> list[Message]:
+    """Put a system message before messages that have none.
+
+    Example:
+        >>> [m["role"] for m in with_system_message([{"role": "user", "content": "Hi"}], "Be brief.")]
+        ['system', 'user']
+    """
+    if system is None or (messages and messages[0]["role"] == "system"):
+        return messages
+    return [{"role": "system", "content": system}, *messages]
 
 
 def as_messages(prompt: Prompt) -> list[Message]:

@@ -7,12 +7,12 @@ keys and values are repeated. The token loop is `model.generate`, with every opt
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
@@ -20,7 +20,16 @@ from peft import PeftModel
 from peft.helpers import rescale_adapter_scale
 from transformers import GenerationConfig
 
-from diversify.engines import Generations, Message, Prompt, Sampling, as_messages
+from diversify.engines import (
+    Generations,
+    Message,
+    Prompt,
+    Sampling,
+    as_messages,
+    stable_seed,
+    with_system_message,
+)
+from diversify.engines.pieces import Pieces
 from diversify.models import (
     LoadedModel,
     attach_adapter,
@@ -203,16 +212,51 @@ class TransformersEngine:
             ],
         )
 
+    def stream(self, prompt: Prompt, sampling: Sampling) -> Generator[str, None, bool]:
+        """Yield the pieces of one completion while it is drawn, on a thread of its own.
+
+        Together they are the text of `generate([prompt], 1, sampling)`, but for white space around
+        it. (Tokenizers of the SentencePiece kind lose the spaces that begin a line.) An iterator
+        that is closed early ends the drawing.
+
+        Args:
+            prompt: Text, or a chat.
+            sampling: How it is drawn.
+
+        Returns:
+            As the generator's value, whether the text was cut off at `max_tokens`.
+
+        Raises:
+            ValueError: At the first piece, if the prompt has no messages, or the decoder does not
+                go with the sampling or has a token loop of its own, which no stream can follow.
+        """
+        if check := getattr(self.decoder, "check_sampling", None):
+            check(sampling)
+        ids = self.token_ids(prompt)
+        (part,) = self._plan([self._messages(prompt)], [ids], 1, sampling.seed)
+        pieces = Pieces(self._weights.loaded.tokenizer, self._weights.ends)
+
+        def draw() -> list[list[int]]:
+            with (
+                self._weights.active(self._label, self.adapter_scale) as model,
+                torch.inference_mode(),
+            ):
+                return self._draw(model, [ids], part, sampling, pieces)
+
+        with ThreadPoolExecutor(1) as pool, pieces:
+            drawing = pool.submit(draw)
+            drawing.add_done_callback(lambda _: pieces.finish())  # also after a failure
+            yield from pieces
+            (row,) = drawing.result()
+        return self._weights.ends.isdisjoint(row)
+
     def _copy(self) -> TransformersEngine:
         other = object.__new__(TransformersEngine)
         other.__dict__.update(self.__dict__)
         return other
 
     def _messages(self, prompt: Prompt) -> list[Message]:
-        messages = as_messages(prompt)
-        if self.system is None or (messages and messages[0]["role"] == "system"):
-            return messages
-        return [{"role": "system", "content": self.system}, *messages]
+        return with_system_message(as_messages(prompt), self.system)
 
     def _plan(
         self, chats: list[list[Message]], ids: list[list[int]], n: int, seed: int
@@ -224,24 +268,33 @@ class TransformersEngine:
                 key = json.dumps(chat)
                 for start in range(0, n, self.batch_size):
                     count = min(self.batch_size, n - start)
-                    yield _Part([i], count, _stable_seed(seed, key, seen[key], start))
+                    yield _Part([i], count, stable_seed(seed, key, seen[key], start))
                 seen[key] += 1
             return
         by_length = sorted(range(len(chats)), key=lambda i: len(ids[i]))
         step = self.batch_size // n
         for start in range(0, len(by_length), step):
             some = by_length[start : start + step]
-            yield _Part(some, n, _stable_seed(seed, [chats[i] for i in some]))
+            yield _Part(some, n, stable_seed(seed, [chats[i] for i in some]))
 
     def _draw(
-        self, model: Any, ids: list[list[int]], part: _Part, sampling: Sampling
+        self,
+        model: Any,
+        ids: list[list[int]],
+        part: _Part,
+        sampling: Sampling,
+        pieces: Pieces | None = None,
     ) -> list[list[int]]:
-        """Generate the rows of one part; siblings are neighbours."""
+        """Generate the rows of one part; siblings are neighbours. One row can also be streamed."""
         length = max(map(len, ids))
         pad = self._weights.loaded.tokenizer.pad_token_id
         padded = torch.tensor([[pad] * (length - len(row)) + row for row in ids])
         mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in ids])
         more: dict[str, Any] = dict(self.decoder(part.siblings, length)) if self.decoder else {}
+        if pieces is not None:
+            if "custom_generate" in more:  # `generate` would drop the streamer without a word
+                raise ValueError(f"a decoder with a loop of its own has no stream: {self.decoder}")
+            more["streamer"] = pieces
         if self._share_from is not None and len(ids) == 1 and part.siblings > 1:
             cache = prefilled_cache(model, padded.to(model.device))
             cache.batch_repeat_interleave(part.siblings)
@@ -348,12 +401,6 @@ def _generation_config(sampling: Sampling, weights: _Weights) -> GenerationConfi
 def _until(row: list[int], ends: set[int]) -> list[int]:
     """Cut a row before its first end token; what follows is padding."""
     return row[: next((at for at, token in enumerate(row) if token in ends), len(row))]
-
-
-def _stable_seed(*parts: Any) -> int:
-    """Hash anything that JSON can write to a seed that is the same on every machine."""
-    digest = hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).digest()
-    return int.from_bytes(digest) >> 1
 
 
 @contextlib.contextmanager
