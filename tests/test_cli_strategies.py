@@ -7,6 +7,7 @@ import pytest
 from diversify.cli import main, strategies
 from diversify.decoding import STRATEGIES
 from diversify.decoding.records import DETAILS
+from diversify.decoding.strategies import LATER
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def draw(model, questions, output, strategy, *more):
 
 
 def test_the_command_line_knows_every_strategy():
-    assert set(strategies.STRATEGIES) == set(STRATEGIES)
+    assert set(strategies.STRATEGIES) == {*STRATEGIES, *LATER}
 
 
 @pytest.mark.parametrize(
@@ -101,3 +102,37 @@ def test_unknown_strategies_are_refused_with_the_known_ones(capsys, strategy):
     with pytest.raises(SystemExit) as stopped:
         main(["answers", "A fruit?", "--model", "m", "--strategy", strategy])
     assert stopped.value.code == 2 and "over-generate" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--siblings", "arithmetic"], "ArithmeticSampling"),
+        (["--siblings", "repulsion", "--siblings-with", "n=2", "weight=3"], "n=2, weight=3"),
+        (["--sampler", "min_p=0.1", "--siblings", "arithmetic"], "Together(SamplingChain(["),
+    ],
+)
+def test_samples_that_see_each_other(tiny_model_path, questions, tmp_path, more, said):
+    rows = draw(tiny_model_path, questions, tmp_path / "run", "direct", *more)
+    assert [len(row["generations"]) for row in rows] == [3, 3]
+    assert said in json.loads((tmp_path / "run" / "run.json").read_text())["engine"]["decoder"]
+
+
+def test_g2_is_a_strategy_like_any_other(tiny_model_path, questions, tmp_path):
+    rows = draw(tiny_model_path, questions, tmp_path / "run", "g2", "--with", "shown=1")
+    assert [row["details"]["kept"] for row in rows] == [["plain", "guided", "guided"]] * 2
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--siblings", "beams"], "decoder must be one of"),
+        (["--siblings-with", "n=2"], "--siblings-with are options of --siblings"),
+        (["--siblings", "arithmetic", "--temperature", "0"], "greedy"),
+        (["--siblings", "routing", "--siblings-with", "threshold=2"], "no adapter to switch off"),
+    ],
+)
+def test_impossible_decoders_are_refused(tiny_model_path, tmp_path, capsys, more, said):
+    arguments = ["generate", "--model", str(tiny_model_path), "--output", str(tmp_path / "run")]
+    assert main([*arguments, *more]) == 1
+    assert said in capsys.readouterr().err

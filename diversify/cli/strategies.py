@@ -17,7 +17,7 @@ __all__ = ["STRATEGIES", "add_strategy", "check_strategy", "strategy_of"]
 
 STRATEGIES = (
     *("direct", "in-context", "verbalized", "stratified", "titles-first", "diverge"),
-    *("specifications", "personas", "paraphrases", "over-generate", "until-seen"),
+    *("specifications", "personas", "paraphrases", "over-generate", "until-seen", "g2"),
 )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from transformers import GenerationConfig, LogitsProcessorList
 
@@ -79,7 +79,8 @@ class SamplingChain:
     `temperature_last` convert them, where that is possible. Without a temperature the chain draws
     at 1.
 
-    A chain is a decoder: `TransformersEngine(model, decoder=chain)`. With transformers alone,
+    A chain is a decoder: `TransformersEngine(model, decoder=chain)`, and a sampler inside vLLM:
+    `VLLMEngine(model, sampler=chain)`. With transformers alone,
     `model.generate(**inputs, **chain.generate_arguments())`. Every call gets fresh processors, so
     that no state outlives it.
 
@@ -103,6 +104,8 @@ class SamplingChain:
     """
 
     steps: Sequence[Step]
+
+    vllm_processor: ClassVar[str] = "diversify.decoding.vllm:ChainProcessor"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
@@ -237,6 +240,15 @@ class SamplingChain:
     def __call__(self, siblings: int, length: int) -> dict[str, Any]:
         """Return what `TransformersEngine` hands to `generate`; the engine itself is neutral."""
         return {"logits_processor": self.logits_processors()}
+
+    def vllm_requests(
+        self, n: int, sampling: Sampling, *, tokenizer: Any, seed: int
+    ) -> list[dict[str, Any]]:
+        """Return what `VLLMEngine` hands to vLLM for each of `n` samples of a prompt."""
+        from diversify.decoding.vllm import vllm_arguments
+
+        del sampling, seed  # plain, by check_sampling; each sample has its own seed from the engine
+        return [vllm_arguments(self.for_tokenizer(tokenizer)) for _ in range(n)]
 
     def check_sampling(self, sampling: Sampling) -> None:
         """Accept a `Sampling` that leaves the distribution to the chain.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from diversify.decoding.verbalized import Verbalized
 from diversify.gates import Quality
 from diversify.kernels import Kernel
 
-__all__ = ["STRATEGIES", "build_strategy", "read_options", "strategy_parts"]
+__all__ = ["LATER", "STRATEGIES", "build_strategy", "read_options", "strategy_parts"]
 
 STRATEGIES: dict[str, type[Any]] = {
     "direct": Direct,
@@ -33,6 +34,9 @@ STRATEGIES: dict[str, type[Any]] = {
     "until-seen": UntilSeen,
 }
 
+LATER = {"g2": ("diversify.decoding.siblings", "G2")}
+"""Strategies that bring torch and transformers: where each is found when it is asked for."""
+
 PARTS = ("kernel", "quality", "strategy")
 """Fields that are no options: they are handed over or built."""
 
@@ -43,7 +47,7 @@ def strategy_parts(name: str) -> list[str]:
     """Cut a name into strategies, the outermost first, and check them.
 
     Args:
-        name: one of `STRATEGIES`, or several with `+` between: each is put around the next.
+        name: one of `STRATEGIES` and `LATER`, or several with `+` between: each is put around the next.
 
     Raises:
         ValueError: A name is unknown, or there is one behind a strategy that goes around no other.
@@ -53,8 +57,9 @@ def strategy_parts(name: str) -> list[str]:
         ['over-generate', 'diverge', 'stratified']
     """
     parts = [part.strip() for part in name.split("+")]
-    if unknown := [part for part in parts if part not in STRATEGIES]:
-        raise ValueError(f"strategy must be one of {list(STRATEGIES)}, got {unknown[0]!r}")
+    known = [*STRATEGIES, *LATER]
+    if unknown := [part for part in parts if part not in known]:
+        raise ValueError(f"strategy must be one of {known}, got {unknown[0]!r}")
     around = [each for each in STRATEGIES if "strategy" in _fields(each)]
     if wrong := [part for part in parts[:-1] if part not in around]:
         raise ValueError(f"{wrong[0]!r} goes around no other strategy; {around} do")
@@ -139,7 +144,15 @@ def _value(text: str) -> Any:
 
 
 def _fields(name: str, without: tuple[str, ...] = ()) -> list[str]:
-    return [field.name for field in fields(STRATEGIES[name]) if field.name not in without]
+    return [field.name for field in fields(_class(name)) if field.name not in without]
+
+
+def _class(name: str) -> type[Any]:
+    if name in STRATEGIES:
+        return STRATEGIES[name]
+    home, title = LATER[name]
+    found: type[Any] = getattr(import_module(home), title)
+    return found
 
 
 def _from_files(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +171,7 @@ def _from_files(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _build(name: str, options: Mapping[str, Any]) -> Strategy:
     try:
-        strategy: Strategy = STRATEGIES[name](**options)
+        strategy: Strategy = _class(name)(**options)
     except TypeError as error:  # text where a number belongs
         raise ValueError(f"{name}: {error}, got {dict(options)}") from error
     return strategy

@@ -8,6 +8,7 @@ The siblings, the samples of one prompt, are neighbouring rows.
 
 from diversify.decoding.siblings.arithmetic import ArithmeticProcessor, ArithmeticSampling
 from diversify.decoding.siblings.codes import arithmetic_codes, arithmetic_step
+from diversify.decoding.siblings.decoders import DECODERS, build_decoder, check_decoder
 from diversify.decoding.siblings.diverse_beams import DiverseBeams, hamming_choice
 from diversify.decoding.siblings.g2 import G2
 from diversify.decoding.siblings.guidance import Guidance, guided_logits
@@ -18,6 +19,7 @@ from diversify.decoding.siblings.together import Together
 from diversify.decoding.siblings.words import punctuation_ids
 
 __all__ = [
+    "DECODERS",
     "G2",
     "ArithmeticProcessor",
     "ArithmeticSampling",
@@ -30,6 +32,8 @@ __all__ = [
     "arithmetic_codes",
     "arithmetic_step",
     "base_speaks",
+    "build_decoder",
+    "check_decoder",
     "guided_logits",
     "gumbel_children",
     "hamming_choice",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -43,7 +43,9 @@ class ArithmeticSampling:
     `TransformersEngine(model, decoder=ArithmeticSampling())`, or with transformers alone
     `model.generate(ids, do_sample=True, num_return_sequences=n, **ArithmeticSampling()(n, 0))`. The
     random numbers come from the stream that `generate` draws from, which the engine seeds for each
-    prompt. An engine that draws a prompt's samples in parts stratifies each part.
+    prompt. An engine that draws a prompt's samples in parts stratifies each part. Inside vLLM,
+    `VLLMEngine(model, sampler=ArithmeticSampling())`: each sample carries its code, so that they
+    need not run together.
 
     Args:
         offset: b for every prompt, in [0, 1). The set is then the same each time, and no draw from
@@ -63,6 +65,8 @@ class ArithmeticSampling:
     """
 
     offset: float | None = None
+
+    vllm_processor: ClassVar[str] = "diversify.decoding.vllm:ChainProcessor"
 
     def __post_init__(self) -> None:
         check_host()
@@ -84,6 +88,26 @@ class ArithmeticSampling:
             ValueError: If it is greedy.
         """
         check_drawing(sampling)
+
+    def vllm_requests(
+        self, n: int, sampling: Sampling, *, tokenizer: Any, seed: int
+    ) -> list[dict[str, Any]]:
+        """Return what `VLLMEngine` hands to vLLM for each of `n` samples of a prompt.
+
+        Args:
+            n: Samples of the prompt.
+            sampling: Temperature and truncation, which the codes are points of.
+            tokenizer: Not needed.
+            seed: Where b comes from, if `offset` does not say it.
+        """
+        from diversify.decoding.vllm import chain_of, vllm_arguments
+
+        del tokenizer
+        stream = torch.Generator().manual_seed(seed)
+        drawn = float(torch.rand((), dtype=torch.float64, generator=stream))
+        codes = arithmetic_codes(n, offset=drawn if self.offset is None else self.offset)
+        chain = chain_of(sampling)
+        return [vllm_arguments(chain, code=code) for code in codes.tolist()]
 
     def _generate(self, model: Any, input_ids: Tensor, *, siblings: int, **given: Any) -> Any:
         check_drawing(given["generation_config"])
