@@ -112,7 +112,8 @@ def test_the_tables_cover_the_lists() -> None:
     assert set(EXTREMES) == set(MEASURES)
     assert set(ALONE) == set(OF_GROUPS)
     walked = {name.split("-")[0] for name in [*PER_TEXT, *SELECTIONS]}
-    others = {"partition", "leader_partition", "unseen_mass", "CREDITS"}
+    numbers = {"unseen_mass", "semantic_entropy", "effective_classes", "chao_shen_entropy"}
+    others = {"partition", "leader_partition", "rarefied_classes", "CREDITS", *numbers}
     assert walked | others == set(credit.__all__)
 
 

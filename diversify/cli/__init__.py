@@ -11,6 +11,7 @@ from diversify import __version__
 from diversify.cli.calibrating import add_calibrate
 from diversify.cli.drawing import add_answers, add_generate
 from diversify.cli.interpolating import add_interpolate
+from diversify.cli.protocols import add_score
 from diversify.cli.scoring import add_compare, add_evaluate, add_prompts, add_report
 
 __all__ = ["main"]
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     add_answers(commands)
     add_generate(commands)
     add_evaluate(commands)
+    add_score(commands)
     add_compare(commands)
     add_report(commands)
     add_prompts(commands)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diversify.equivalence import Calibration
     from diversify.evaluation import Comparison, Report
+    from diversify.evaluation.protocol_report import ProtocolReport
 
 __all__ = [
     "aligned",
     "calibration_table",
     "clock",
     "progress_line",
+    "protocol_table",
     "report_table",
     "verdict_table",
 ]
@@ -73,6 +75,22 @@ def verdict_table(comparison: Comparison) -> str:
     for name, reason in comparison.verdict["reasons"].items():
         lines.append(f"{name.replace('_', ' ')}: {answers[comparison.verdict[name]]}. {reason}")
     return "\n".join(lines)
+
+
+def protocol_table(report: ProtocolReport) -> str:
+    """Return the results of a benchmark, and in what the run departs from it, as aligned text."""
+    results = report.summary["results"]
+    rows = []
+    for name, value in results.items():
+        if name.endswith("_stderr") or not isinstance(value, float):
+            continue
+        error = results.get(f"{name}_stderr")
+        rows.append((name, f"{value:.3f}", "" if error is None else f"± {error:.3f}"))
+    lines = [report.protocol, "", aligned([("", "mean", "std. error"), *rows])]
+    told = [f"departs from the protocol: {each}" for each in report.summary["departures"]]
+    for name, count in report.summary["unscored"].items():
+        told.append(f"{name}: no value for {count} of {report.summary['n_prompts']} prompts")
+    return "\n".join([*lines, *([""] if told else []), *told])
 
 
 def calibration_table(calibration: Calibration) -> str:

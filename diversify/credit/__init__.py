@@ -1,10 +1,11 @@
 """Similarity to credit: what each text adds to its group, and which texts to keep.
 
 A set-level number is the same for every member of a group, so a policy gradient learns nothing
-from it; credit is per text. Three families:
+from it; credit is per text. Four families:
 
 - credits of `S`, listed in `CREDITS`: (n, n) similarities to (n,) credits;
 - classes (`partition`, `leader_partition`), integer labels (n,), and the credits of labels;
+- what labels say of their source: how many classes, how evenly used, how much is unseen;
 - selections: which `size` texts of a pool to keep, as indices in the order of picking.
 
 Every credit is higher for the more different text and follows its text when the texts are
@@ -25,7 +26,6 @@ from diversify.credit.classes import (
     polychromic_credit,
     rarity_weight,
     uniform_target,
-    unseen_mass,
 )
 from diversify.credit.marginal import (
     CREDITS,
@@ -37,6 +37,13 @@ from diversify.credit.marginal import (
     repulsion_credit,
 )
 from diversify.credit.marginal import Credit as Credit
+from diversify.credit.richness import (
+    chao_shen_entropy,
+    effective_classes,
+    rarefied_classes,
+    semantic_entropy,
+    unseen_mass,
+)
 from diversify.credit.selection import (
     cluster_and_best,
     dpp_select,
@@ -48,8 +55,10 @@ from diversify.credit.selection import (
 
 __all__ = [
     "CREDITS",
+    "chao_shen_entropy",
     "cluster_and_best",
     "dpp_select",
+    "effective_classes",
     "facility_location",
     "farthest_point",
     "inverse_frequency",
@@ -63,9 +72,11 @@ __all__ = [
     "partition",
     "partition_credit",
     "polychromic_credit",
+    "rarefied_classes",
     "rarity_weight",
     "repulsion_credit",
     "select",
+    "semantic_entropy",
     "uniform_target",
     "unseen_mass",
 ]

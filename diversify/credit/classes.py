@@ -205,39 +205,6 @@ def uniform_target(labels: Labels, valid: NDArray[np.bool_], *, size: int) -> Fl
     return result
 
 
-def unseen_mass(labels: Labels) -> float:
-    r"""Estimate how probable it is that the next draw says something new, in [0, 1].
-
-    .. math:: \hat m = f_1 / n
-
-    `f_1` is the number of classes that came exactly once among n draws (Good-Turing). For
-    independent draws from one distribution its mean is the mass unseen after n - 1 of them. A small
-    n proves little: eight draws of one class say 0, and where another class has a probability of
-    0.2, 17 % of all rows of eight look like that.
-
-    Args:
-        labels: Classes (n,) of the draws so far.
-
-    Returns:
-        The estimate; 1 for no draws and for n different ones, 0 when every class has come twice.
-
-    Raises:
-        ValueError: If labels are not a vector of integers.
-
-    Example:
-        >>> unseen_mass(np.array([0, 0, 1, 2]))
-        0.5
-
-    Reference:
-        Good, "The Population Frequencies of Species and the Estimation of Population Parameters",
-        Biometrika 40 (1953), unsmoothed. For answers of language models: X. Li et al., "Evaluating
-        the Unseen Capabilities: How Many Theorems Do LLMs Know?" (KnowSum), arXiv 2506.02058, which
-        smooths, in order to look far ahead.
-    """
-    sizes = class_sizes(labels)
-    return float(np.mean(sizes == 1)) if len(sizes) else 1.0
-
-
 def polychromic_credit(rewards: Floats, labels: Labels, *, size: int = 4) -> Floats:
     r"""Credit each text with what the sets that hold it are worth above the mean set.
 

@@ -8,12 +8,15 @@ look like diversity.
 
 The judges with a threshold have `scores(pairs)`; `calibrate` finds the threshold from labelled
 pairs and says how often it errs.
+
+`JudgeGroups` is no judge of pairs: it asks a chat model once about all answers to a prompt.
 """
 
 from diversify.equivalence.calibration import Calibration, Errors, Rate, calibrate, read_pairs
+from diversify.equivalence.grouping import JudgeGroups
 from diversify.equivalence.judge import JudgeSame
 from diversify.equivalence.models import CrossEncoderSame, EmbeddingSame, EntailmentSame
-from diversify.equivalence.short import ShortAnswers, share_words
+from diversify.equivalence.short import ShortAnswers, share_words, short_answers_match
 
 __all__ = [
     "Calibration",
@@ -21,10 +24,12 @@ __all__ = [
     "EmbeddingSame",
     "EntailmentSame",
     "Errors",
+    "JudgeGroups",
     "JudgeSame",
     "Rate",
     "ShortAnswers",
     "calibrate",
     "read_pairs",
     "share_words",
+    "short_answers_match",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 from diversify.equivalence.settled import judge_open
 from diversify.kernels import Pair, Same, SameMany, ask_many, callable_name, check_integer, words
 
-__all__ = ["ShortAnswers", "share_words"]
+__all__ = ["ShortAnswers", "share_words", "short_answers_match"]
 
 
 def share_words(first: str, second: str) -> bool:
@@ -37,6 +37,27 @@ def share_words(first: str, second: str) -> bool:
     return 2 * len({*one} & {*other}) >= max(len(one), len(other))
 
 
+def short_answers_match(first: str, second: str, *, limit: int = 5) -> bool | None:
+    """Whether two short answers say the same by `share_words`; None where either is longer.
+
+    Args:
+        first: A text.
+        second: Another one; the order does not matter.
+        limit: Words of the longest short answer.
+
+    Example:
+        >>> short_answers_match("Nile", "the Nile"), short_answers_match("Nile", "Amazon")
+        (True, False)
+        >>> short_answers_match("Nile", "It is the Nile, of course") is None
+        True
+
+    Reference:
+        As `share_words`. Both limit short answers to five words.
+    """
+    short = max(len(words(first)), len(words(second))) <= limit
+    return share_words(first, second) if short else None
+
+
 @dataclass(frozen=True)
 class ShortAnswers:
     """Compare answers of a few words by `share_words`, and ask a judge about all others.
@@ -57,7 +78,7 @@ class ShortAnswers:
         (True, False, True)
 
     Reference:
-        As `share_words`. Both limit short answers to five words.
+        As `short_answers_match`.
     """
 
     otherwise: Same | SameMany
@@ -86,5 +107,4 @@ class ShortAnswers:
         return self.judge([(first, second)])[0] is not False
 
     def _rule(self, first: str, second: str) -> bool | None:
-        short = max(len(words(first)), len(words(second))) <= self.words
-        return share_words(first, second) if short else None
+        return short_answers_match(first, second, limit=self.words)

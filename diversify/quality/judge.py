@@ -12,7 +12,7 @@ from diversify.engines import Prompt, as_messages, text_of
 from diversify.quality.rules import Completion, check_margin, check_pairs
 from diversify.server import ChatModel
 
-__all__ = ["Judge", "check_template", "fill", "parse_grade", "verdict_line"]
+__all__ = ["Judge", "check_template", "fill", "parse_grade", "request_of", "verdict_line"]
 
 logger = logging.getLogger(__name__)
 
@@ -125,14 +125,23 @@ class Judge:
         return [grades[chat] for chat in chats]
 
     def _chat(self, prompt: Prompt, completion: str) -> str:
-        """Write the question about one pair; of a longer chat the judge sees every turn."""
-        turns = as_messages(prompt)
-        if len(turns) == 1:
-            request = turns[0]["content"]
-        else:
-            request = "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+        """Write the question about one pair."""
         low, high = self.scale
-        return fill(self.template, prompt=request, completion=completion, low=low, high=high)
+        values = {"prompt": request_of(prompt), "completion": completion, "low": low, "high": high}
+        return fill(self.template, **values)
+
+
+def request_of(prompt: Prompt) -> str:
+    """Return what a judge is shown of a prompt: its text, or of a longer chat every turn.
+
+    Example:
+        >>> request_of([{"role": "user", "content": "Name a city."}])
+        'Name a city.'
+    """
+    turns = as_messages(prompt)
+    if len(turns) == 1:
+        return turns[0]["content"]
+    return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
 
 
 def parse_grade(reply: str, low: float, high: float) -> float | None:
