@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EMBEDDED_MODEL",
+    "FoundModel",
     "LoadedModel",
+    "adapter_identity",
     "attach_adapter",
+    "bare_identity",
     "best_device",
     "best_dtype",
     "cache_dir",
@@ -40,6 +43,8 @@ __all__ = [
     "chat_token_ids",
     "embedded_embedder_path",
     "embedded_model_path",
+    "find_adapter",
+    "find_model",
     "inner_model",
     "load_model",
     "load_tokenizer",
@@ -93,35 +98,69 @@ def load_model(
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    base, device = os.fspath(name), device or best_device()
+    device = device or best_device()
     wanted = resolve_dtype(dtype, device)
+    found = find_model(name, adapter=adapter, revision=revision)
+    at: dict[str, str] = {"revision": found.revision or "main"}
+    with quiet_transformers(), missing_model_named(found.base):
+        config = AutoConfig.from_pretrained(found.path, **at)
+        tokenizer = load_tokenizer(found.path, revision=found.revision)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            found.path, config=config, dtype=wanted, device_map=device, use_safetensors=True, **at
+        )
+    identity = bare_identity(found, tokenizer, model.dtype)
+    loaded = LoadedModel(model.eval().requires_grad_(False), tokenizer, identity)
+    return loaded if found.adapter is None else attach_adapter(loaded, found.adapter)
+
+
+class FoundModel(NamedTuple):
+    """What a name stands for.
+
+    Attributes:
+        base: Name of the model without its adapter.
+        path: Folder or hub id with its files.
+        revision: Branch, tag or commit of `path` on the hub, or None.
+        adapter: Name of the PEFT adapter, or None.
+    """
+
+    base: str
+    path: str
+    revision: str | None
+    adapter: str | None
+
+
+def find_model(
+    name: str | os.PathLike[str],
+    *,
+    adapter: str | os.PathLike[str] | None = None,
+    revision: str | None = None,
+) -> FoundModel:
+    """Find what a name stands for, without loading it; the arguments are those of `load_model`.
+
+    Raises:
+        ValueError: If the model is not found, or is an adapter and another one is to go on it.
+        ImportError: If `EMBEDDED_MODEL` is asked for and its wheel is not installed.
+    """
+    base, named = os.fspath(name), None if adapter is None else os.fspath(adapter)
     if (folder := _adapter_folder(base, revision)) is not None:
         if adapter is not None:
             raise ValueError(f"{base!r} is an adapter itself and cannot carry adapter={adapter!r}")
-        base, adapter, revision = _base_of(folder), base, None
-    embedded = base == EMBEDDED_MODEL
-    path = os.fspath(embedded_model_path()) if embedded else base
-    with quiet_transformers(), missing_model_named(base):
-        config = AutoConfig.from_pretrained(path, revision=revision or "main")
-        tokenizer = load_tokenizer(path, revision=revision)
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            path,
-            config=config,
-            revision=revision or "main",
-            dtype=wanted,
-            device_map=device,
-            use_safetensors=True,
-        )
-    identity = {
-        "model": base,
-        "revision": EMBEDDED_REVISION if embedded else source_revision(path, revision),
+        base, named, revision = _base_of(folder), base, None
+    path = os.fspath(embedded_model_path()) if base == EMBEDDED_MODEL else base
+    return FoundModel(base, path, revision, named)
+
+
+def bare_identity(found: FoundModel, tokenizer: Any, dtype: torch.dtype) -> dict[str, Any]:
+    """Return the `LoadedModel.identity` of a model without its adapter."""
+    embedded = found.base == EMBEDDED_MODEL
+    return {
+        "model": found.base,
+        "revision": EMBEDDED_REVISION if embedded else source_revision(found.path, found.revision),
         "adapter": None,
         "adapter_hash": None,
         "chat_template_sha": chat_template_sha(tokenizer),
-        "dtype": str(model.dtype).removeprefix("torch."),
+        "dtype": str(dtype).removeprefix("torch."),
     }
-    loaded = LoadedModel(model.eval().requires_grad_(False), tokenizer, identity)
-    return loaded if adapter is None else attach_adapter(loaded, adapter)
 
 
 def load_tokenizer(name: str | os.PathLike[str], *, revision: str | None = None) -> Any:
@@ -161,15 +200,8 @@ def attach_adapter(
     Raises:
         ValueError: If it is no adapter, is a prompt-learning one, or does not fit this model.
     """
-    from peft import PeftConfig
-
     name = os.fspath(adapter)
-    folder = _adapter_folder(name, None)
-    if folder is None or not (folder / "adapter_model.safetensors").is_file():
-        raise ValueError(
-            f"{name!r} is no PEFT adapter with adapter_config.json and adapter_model.safetensors"
-        )
-    config = PeftConfig.from_pretrained(os.fspath(folder))
+    folder, config = find_adapter(adapter)
     if config.is_prompt_learning:
         raise ValueError(f"adapter {name!r}: prompt learning ({config.peft_type}) is not supported")
     trained_on = config.base_model_name_or_path
@@ -180,11 +212,33 @@ def attach_adapter(
             f"{loaded.identity['model']!r}: {problem}"
         )
     model.set_adapter(label, inference_mode=True)
+    identity = loaded.identity | adapter_identity(name, folder)
+    return LoadedModel(model.eval(), loaded.tokenizer, identity)
+
+
+def find_adapter(adapter: str | os.PathLike[str]) -> tuple[Path, Any]:
+    """Return the folder of a PEFT adapter and its `PeftConfig`.
+
+    Raises:
+        ValueError: If it is no adapter with safetensors.
+    """
+    from peft import PeftConfig
+
+    name = os.fspath(adapter)
+    folder = _adapter_folder(name, None)
+    if folder is None or not (folder / "adapter_model.safetensors").is_file():
+        raise ValueError(
+            f"{name!r} is no PEFT adapter with adapter_config.json and adapter_model.safetensors"
+        )
+    return folder, PeftConfig.from_pretrained(os.fspath(folder))
+
+
+def adapter_identity(name: str, folder: Path) -> dict[str, Any]:
+    """Return what `LoadedModel.identity` says of an adapter."""
     digest = hashlib.sha256()
     for file in ("adapter_config.json", "adapter_model.safetensors"):
         digest.update((folder / file).read_bytes())
-    identity = loaded.identity | {"adapter": name, "adapter_hash": digest.hexdigest()}
-    return LoadedModel(model.eval(), loaded.tokenizer, identity)
+    return {"adapter": name, "adapter_hash": digest.hexdigest()}
 
 
 def _with_adapter_layers(

@@ -23,15 +23,40 @@ def refusing(status: int, message: str = "no", retry_after_ms: int = 1) -> Reply
     return Reply(status, payload, headers={"Retry-After-Ms": str(retry_after_ms)})
 
 
-def choices(*texts: str | None, finish: str | None = "stop", **message: Any) -> Reply:
-    """Several choices, or one with an odd message or end."""
-    found = [
+def choices(
+    *texts: str | None,
+    finish: str | None = "stop",
+    usage: tuple[int, int] | None = None,
+    logprobs: list[float] | None = None,
+    **message: Any,
+) -> Reply:
+    """Several choices, or one with an odd message or end; tokens and likelihoods if given."""
+    found: list[dict[str, Any]] = [
         {"index": i, "finish_reason": finish, "message": {"role": "assistant", "content": text}}
         for i, text in enumerate(texts)
     ]
     for choice in found:
         choice["message"].update(message)
-    return Reply(payload=json.dumps({"object": "chat.completion", "choices": found}).encode())
+        if logprobs is not None:
+            choice["logprobs"] = {"content": [{"token": "x", "logprob": v} for v in logprobs]}
+    body: dict[str, Any] = {"object": "chat.completion", "choices": found}
+    if usage is not None:
+        body["usage"] = dict(zip(("prompt_tokens", "completion_tokens"), usage, strict=True))
+    return Reply(payload=json.dumps(body).encode())
+
+
+def stream(*pieces: str, finish: str | None = "stop", error: str | None = None) -> Reply:
+    """A stream of pieces, which may break off."""
+    chunks: list[dict[str, Any]] = [{"delta": {"content": piece}} for piece in pieces]
+    if finish is not None:
+        chunks.append({"delta": {}, "finish_reason": finish})
+    events: list[dict[str, Any]] = [{"choices": [{"index": 0} | chunk]} for chunk in chunks]
+    if error is not None:
+        events.insert(-1, {"error": {"message": error}})
+    lines = [f"data: {json.dumps(event)}\n\n" for event in events]
+    return Reply(
+        payload="".join([*lines, "data: [DONE]\n\n"]).encode(), content_type="text/event-stream"
+    )
 
 
 HANG_UP = Reply(status=0)

@@ -9,15 +9,17 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_server import HANG_UP, FakeServer, Reply, choices, refusing
+from fake_server import HANG_UP, FakeServer, Reply, choices, refusing, stream
 
-from diversify.server import Answer, ChatServer
+from diversify.cache import DiskCache, cache_key
+from diversify.server import Answer, ChatServer, Failure, NoAnswer, Response, ServerRefusal
 
 ROOT = Path(__file__).parents[1]
 KEY = "sk-very-secret-4711"
@@ -81,17 +83,16 @@ class TestAsking:
     def test_many_questions_are_under_way_at_once_and_never_more_than_allowed(
         self, serve, client
     ) -> None:
-        def slow(body: dict[str, Any]) -> str:
-            time.sleep(0.05)
+        meet = threading.Barrier(4)
+
+        def together(body: dict[str, Any]) -> str:
+            meet.wait(20)  # until four are under way
             return echo(body)
 
-        fake = serve(slow)
-        server = client(fake, concurrency=4)
-        start = time.perf_counter()
-        assert None not in server.ask([chat(str(i)) for i in range(16)])
-        assert 2 <= fake.most_under_way <= 4
-        assert time.perf_counter() - start < 16 * 0.05, "one after the other"
-        one = serve(slow)
+        fake = serve(together)
+        assert None not in client(fake, concurrency=4).ask([chat(str(i)) for i in range(16)])
+        assert fake.most_under_way == 4
+        one = serve(lambda body: (time.sleep(0.05), echo(body))[1])
         client(one, concurrency=1).ask([chat(str(i)) for i in range(3)])
         assert one.most_under_way == 1
 
@@ -145,12 +146,102 @@ class TestComplete:
         fake = serve(lambda body: choices("x", "y", finish="length"))
         server = client(fake)
         request = {"messages": chat("a"), "n": 2, "temperature": 1.0, "seed": 5}
-        answers = [Answer("x", "length"), Answer("y", "length")]
-        assert server.complete([request, request, request | {"seed": 6}]) == [answers] * 3
+        both = Response([Answer("x", "length"), Answer("y", "length")])
+        assert server.complete([request, request, request | {"seed": 6}]) == [both] * 3
         assert sorted(body["seed"] for body in fake.bodies) == [5, 6]
         assert all(body["n"] == 2 and body["temperature"] == 1.0 for body in fake.bodies)
-        assert server.complete([request]) == [answers]
+        assert server.complete([request]) == [both]
         assert len(fake.bodies) == 2 and server.failures == 0
+
+    def test_says_what_was_counted_and_how_likely_it_was(self, serve, client) -> None:
+        reply = choices("a fig", "a pear", usage=(7, 5), logprobs=[-0.5, -0.25])
+        server = client(serve(lambda body: reply))
+        (found,) = server.complete([{"messages": chat("a")}])
+        assert found == Response(
+            [Answer(text, "stop", None, -0.75, 2) for text in ("a fig", "a pear")], 7, 5
+        )
+        assert server.complete([{"messages": chat("a")}]) == [found], "as it was kept"
+
+    def test_says_why_there_is_none(self, serve, client) -> None:
+        def answer(body: dict[str, Any]) -> str | Reply:
+            return refusing(422, f"too long for {KEY}") if bad(body) else echo(body)
+
+        server = client(serve(answer))
+        failed, fine = server.complete([{"messages": chat(t)} for t in ("bad", "a")])
+        assert isinstance(failed, Failure) and failed.status == 422
+        assert "too long for ***" in failed.reason
+        assert fine == Response([Answer("re: a", "stop")])
+
+    @pytest.mark.parametrize("finish", ["error", "abort"])
+    def test_an_answer_that_the_server_broke_off_is_none(self, serve, client, finish) -> None:
+        server = client(serve(lambda body: choices("half an", finish=finish)))
+        assert server.ask([chat("a")]) == [None]
+        assert isinstance(server.complete([{"messages": chat("a")}])[0], Failure)
+
+    def test_draws_that_are_the_same_to_the_server_are_kept_apart(self, serve, client) -> None:
+        fake = serve()
+        fake.answer = lambda body: f"text {len(fake.bodies)}"
+        requests = [{"messages": chat("a")}] * 3
+        first = client(fake, concurrency=1).complete(requests, draws=[4, 5, 6])
+        assert [r.answers[0].text for r in first] == ["text 1", "text 2", "text 3"]
+        assert all("draw" not in json.dumps(body) for body in fake.bodies)
+        assert client(fake).complete(requests[:2], draws=[6, 4]) == [first[2], first[0]]
+        assert client(fake).complete(requests[:1]) != first[:1], "no draw is another question"
+
+    def test_a_draw_is_kept_also_if_it_is_a_refusal(self, serve, client) -> None:
+        fake = serve(lambda body: choices(None, refusal="No."))
+        request = [{"messages": chat("a")}]
+        for _ in range(2):
+            (found,) = client(fake).complete(request, draws=[1])
+            assert found == Response([Answer(None, "stop", "No.")])
+        assert len(fake.bodies) == 1
+
+    def test_what_was_kept_in_the_first_form_is_still_known(self, serve, client, tmp_path) -> None:
+        fake = serve()
+        server = client(fake)
+        body = {"model": "m", "messages": chat("a"), "temperature": 0.0, "max_tokens": 512}
+        key = cache_key(fake.url, json.dumps(body, sort_keys=True))
+        DiskCache(tmp_path / "answers.sqlite").write({key: b'[["kept", "stop"]]'})
+        assert server.ask([chat("a")]) == ["kept"] and fake.bodies == []
+
+
+class TestStream:
+    def test_gives_pieces_and_why_it_ended(self, serve, client) -> None:
+        fake = serve(lambda body: stream("one ", "two", finish="length"))
+        pieces = client(fake, extra_body={"top_k": 3}).stream({"messages": chat("a"), "seed": 1})
+        found = []
+        while True:
+            try:
+                found.append(next(pieces))
+            except StopIteration as end:
+                assert end.value == "length"
+                break
+        assert found == ["one ", "two"]
+        (body,) = fake.bodies
+        assert body["stream"] is True and (body["top_k"], body["seed"]) == (3, 1)
+
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            refusing(500),
+            HANG_UP,
+            stream("half", finish=None),
+            stream("half", finish="error"),
+            stream("half", error="it broke"),
+            Reply(payload=b"<html>hi</html>", content_type="text/html"),
+        ],
+    )
+    def test_one_that_breaks_off_is_no_answer(self, serve, client, reply: Reply) -> None:
+        server = client(serve(lambda body: reply))
+        with pytest.raises(NoAnswer, match="m at http") as raised:
+            list(server.stream({"messages": chat("a")}))
+        assert KEY not in str(raised.value)
+
+    def test_a_wrong_key_is_said_at_once(self, serve, client) -> None:
+        server = client(serve(lambda body: refusing(401, KEY)))
+        with pytest.raises(ServerRefusal, match="answers nothing") as raised:
+            next(server.stream({"messages": chat("a")}))
+        assert KEY not in str(raised.value)
 
 
 class TestCache:
@@ -257,7 +348,7 @@ class TestFailures:
         assert server.ask(asked) == [None, "re: a", None, None]
         assert server.failures == 2
         assert len(fake.bodies) == 1 + 2 * 2
-        (record,) = [r for r in caplog.records if r.name == "diversify.server"]
+        (record,) = [r for r in caplog.records if r.name == "diversify.server.chat"]
         assert record.levelno == logging.WARNING
         said = record.getMessage()
         assert said.startswith("2 of 3 questions to m got no answer (InternalServerError: ")

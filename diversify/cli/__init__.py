@@ -1,4 +1,4 @@
-"""The `diversify` command: answers to a prompt or to many, reports, verdicts, thresholds."""
+"""The `diversify` command: answers, a server, reports, benchmarks, verdicts, thresholds."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from diversify.cli.drawing import add_answers, add_generate
 from diversify.cli.interpolating import add_interpolate
 from diversify.cli.protocols import add_score
 from diversify.cli.scoring import add_compare, add_evaluate, add_prompts, add_report
+from diversify.cli.serving import add_serve
 
 __all__ = ["main"]
 
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     add_answers(commands)
     add_generate(commands)
+    add_serve(commands)
     add_evaluate(commands)
     add_score(commands)
     add_compare(commands)

@@ -20,7 +20,7 @@ def add_answers(commands: Any) -> None:
     parser = add_command(commands, "answers", _answers, text)
     parser.add_argument("prompt", help="what to ask")
     _add_drawing(parser, samples=5, strategy="over-generate")
-    parser.set_defaults(quality="own")
+    parser.set_defaults(quality="auto")
 
 
 def _answers(options: argparse.Namespace) -> int:

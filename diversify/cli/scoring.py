@@ -35,7 +35,8 @@ def add_scoring(parser: argparse.ArgumentParser) -> None:
         "--quality",
         default="",
         help=f"comma-separated: {', '.join(QUALITIES)}, or a reward model id; of a strategy that "
-        "gates also own: the information from the prompt under the model itself",
+        "gates also own, the information from the prompt under the model itself, and auto: own where "
+        "the model runs here",
     )
     add("--judge-model", help="chat model that judges (quality judge)")
     add("--judge-url", help="address of its OpenAI-compatible server, up to /v1")

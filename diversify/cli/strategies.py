@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from diversify.models import LoadedModel
     from diversify.quality import Quality
 
-__all__ = ["STRATEGIES", "add_strategy", "check_strategy", "strategy_of"]
+__all__ = [
+    "STRATEGIES",
+    "add_strategy",
+    "check_strategy",
+    "gate_of",
+    "kernel_of",
+    "strategy_of",
+    "strategy_options",
+]
 
 STRATEGIES = (
     *("direct", "in-context", "verbalized", "stratified", "titles-first", "diverge"),
@@ -59,37 +67,60 @@ def check_strategy(options: argparse.Namespace) -> None:
     from diversify.decoding.strategies import strategy_parts
     from diversify.kernels import NgramKernel
 
-    build_strategy(options.strategy, _strategy_options(options), kernel=NgramKernel)
-    if options.quality not in ("", "own"):
+    build_strategy(options.strategy, strategy_options(options), kernel=NgramKernel)
+    if options.quality not in ("", "auto", "own"):
         if "over-generate" not in strategy_parts(options.strategy):
             raise ValueError(f"--quality goes with over-generate, not with {options.strategy}")
         qualities_of(options)
 
 
-def strategy_of(options: argparse.Namespace, model: LoadedModel) -> Strategy:
-    """Build the strategy that was asked for."""
+def strategy_of(options: argparse.Namespace, model: LoadedModel | None) -> Strategy:
+    """Build the strategy that was asked for.
+
+    Args:
+        options: what the command was given.
+        model: the one that answers, where it can judge its own answers.
+    """
     from diversify.decoding import build_strategy
-    from diversify.embedders import load_embedder
-    from diversify.kernels import EmbeddingKernel, NgramKernel
-    from diversify.quality import PromptInformation, ReferenceLikelihood
-
-    def kernel() -> Kernel:
-        if options.embedder == "none":
-            return NgramKernel()
-        return EmbeddingKernel(load_embedder(options.embedder, device=options.device))
-
-    def quality() -> dict[str, Quality]:
-        if options.quality != "own":
-            return qualities_of(options)
-        own = PromptInformation(ReferenceLikelihood(model))
-        return {own.name: own}
 
     return build_strategy(
-        options.strategy, _strategy_options(options), kernel=kernel, quality=quality
+        options.strategy,
+        strategy_options(options),
+        kernel=lambda: kernel_of(options),
+        quality=lambda: gate_of(options, model),
     )
 
 
-def _strategy_options(options: argparse.Namespace) -> dict[str, Any]:
+def kernel_of(options: argparse.Namespace) -> Kernel:
+    """Build what tells answers apart."""
+    from diversify.embedders import load_embedder
+    from diversify.kernels import EmbeddingKernel, NgramKernel
+
+    if options.embedder == "none":
+        return NgramKernel()
+    return EmbeddingKernel(load_embedder(options.embedder, device=options.device))
+
+
+def gate_of(options: argparse.Namespace, model: LoadedModel | None) -> dict[str, Quality]:
+    """Build the qualities that a strategy gates on.
+
+    Raises:
+        ValueError: the model is to judge its own answers, and is not in this process.
+    """
+    from diversify.quality import PromptInformation, ReferenceLikelihood
+
+    if options.quality not in ("auto", "own"):
+        return qualities_of(options)
+    if model is None:
+        if options.quality == "own":
+            raise ValueError(f"--quality own needs --engine transformers, got {options.engine}")
+        return {}
+    own = PromptInformation(ReferenceLikelihood(model))
+    return {own.name: own}
+
+
+def strategy_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Read the options of the strategy."""
     from diversify.decoding.strategies import read_options, strategy_parts
 
     given: dict[str, Any] = {}

@@ -18,7 +18,14 @@ from diversify.decoding.verbalized import Verbalized
 from diversify.gates import Quality
 from diversify.kernels import Kernel
 
-__all__ = ["LATER", "STRATEGIES", "build_strategy", "read_options", "strategy_parts"]
+__all__ = [
+    "LATER",
+    "STRATEGIES",
+    "build_strategy",
+    "read_options",
+    "strategy_class",
+    "strategy_parts",
+]
 
 STRATEGIES: dict[str, type[Any]] = {
     "direct": Direct,
@@ -144,10 +151,11 @@ def _value(text: str) -> Any:
 
 
 def _fields(name: str, without: tuple[str, ...] = ()) -> list[str]:
-    return [field.name for field in fields(_class(name)) if field.name not in without]
+    return [field.name for field in fields(strategy_class(name)) if field.name not in without]
 
 
-def _class(name: str) -> type[Any]:
+def strategy_class(name: str) -> type[Any]:
+    """Return the class of one name of `STRATEGIES` or `LATER`."""
     if name in STRATEGIES:
         return STRATEGIES[name]
     home, title = LATER[name]
@@ -171,7 +179,7 @@ def _from_files(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _build(name: str, options: Mapping[str, Any]) -> Strategy:
     try:
-        strategy: Strategy = _class(name)(**options)
+        strategy: Strategy = strategy_class(name)(**options)
     except TypeError as error:  # text where a number belongs
         raise ValueError(f"{name}: {error}, got {dict(options)}") from error
     return strategy

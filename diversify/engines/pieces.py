@@ -38,9 +38,9 @@ class Pieces(TextIteratorStreamer):
             raise InterruptedError("nobody reads the stream any more")
         row = value.reshape(-1)
         if self.skip_prompt and self.next_tokens_are_prompt:
-            super().put(row)
-        elif (tokens := [i for i in row.tolist() if i not in self._ends]):
-            super().put(torch.tensor(tokens))
+            super().put(row)  # type: ignore[no-untyped-call]
+        elif tokens := [i for i in row.tolist() if i not in self._ends]:
+            super().put(torch.tensor(tokens))  # type: ignore[no-untyped-call]
 
     def finish(self) -> None:
         """End the iteration, wherever the generation stands."""

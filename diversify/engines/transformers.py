@@ -246,7 +246,7 @@ class TransformersEngine:
         with ThreadPoolExecutor(1) as pool, pieces:
             drawing = pool.submit(draw)
             drawing.add_done_callback(lambda _: pieces.finish())  # also after a failure
-            yield from pieces
+            yield from filter(None, pieces)
             (row,) = drawing.result()
         return self._weights.ends.isdisjoint(row)
 

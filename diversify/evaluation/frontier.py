@@ -27,6 +27,8 @@ class Standing(NamedTuple):
 
     `gap` is the point's diversity minus what the sweep offers at the same quality, with its 95 %
     bootstrap interval over prompts. `above` is None where the sweep does not reach the quality.
+    `p_value` is that of no gap, two-sided, from the same resamples: the smallest level at which the
+    interval would leave zero out. None where there is no interval.
     """
 
     measure: str
@@ -35,6 +37,7 @@ class Standing(NamedTuple):
     ci95: tuple[float, float]
     above: bool | None
     note: str
+    p_value: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields; a bound that cannot be given is None, since JSON has no infinity."""
@@ -120,8 +123,9 @@ class Frontier:
         if at > levels.max():
             note = " (better quality than any temperature reaches; measured against the best)"
         low, high = float("-inf"), float("inf")
+        p_value = None
         if len(everyone) > 1:
-            interval = stats.bootstrap(
+            found = stats.bootstrap(
                 (everyone,),
                 gap,
                 n_resamples=resamples,
@@ -129,15 +133,18 @@ class Frontier:
                 vectorized=True,
                 batch=1000,
                 rng=np.random.default_rng(seed),
-            ).confidence_interval
-            low, high = float(interval.low), float(interval.high)
+            )
+            low, high = map(float, found.confidence_interval)
+            gaps = found.bootstrap_distribution
+            tail = 1 + min(int((gaps <= 0).sum()), int((gaps >= 0).sum()))
+            p_value = min(1.0, 2 * tail / (1 + len(gaps)))
         above: bool | None = low > 0 if len(everyone) > 1 else None
         if len(everyone) == 1:
             note = " (one prompt has no interval)"
         elif at < levels.min() and high > 0:
             # Hotter than the sweep went, the base might have been as diverse: nobody knows.
             above, note = None, " (worse quality than the hottest temperature of the sweep)"
-        return Standing(measure, quality, central, (low, high), above, note)
+        return Standing(measure, quality, central, (low, high), above, note, p_value)
 
 
 def reachable(
@@ -194,6 +201,40 @@ def frontier(runs: Sequence[Report | str | Path]) -> Frontier:
     order = sorted(found)
     ids = [sample["id"] for sample in reports[0].samples]
     return Frontier(tuple(found[heat].ordered(ids) for heat in order), tuple(order))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    r"""Correct p-values of several questions asked at once, by Holm's step-down rule.
+
+    .. math:: \tilde p_{(i)} = \max_{j \le i} \min\bigl(1, (m - j + 1) \, p_{(j)}\bigr)
+
+    Calling what is at most 0.05 afterwards significant errs in any of them with a probability of
+    0.05 at most, whatever they have to do with each other.
+
+    Args:
+        p_values: Of all questions that were asked, each in [0, 1].
+
+    Returns:
+        The corrected ones, in the same order.
+
+    Raises:
+        ValueError: One is no number in [0, 1].
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+
+    Reference:
+        S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure" (1979).
+    """
+    if wrong := [p for p in p_values if not 0.0 <= p <= 1.0]:
+        raise ValueError(f"a p-value is a number in [0, 1], got {wrong[0]}")
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = highest
+    return corrected
 
 
 def _means(report: Report, section: str) -> dict[str, float | None]:

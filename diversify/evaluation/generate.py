@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,7 @@ def generate(
     strategy: Strategy | None = None,
     sampling: Sampling | None = None,
     output: str | Path,
+    at_once: int = 1,
     progress: Callable[[str, int, int, float], None] | None = None,
 ) -> Run:
     """Draw `samples` answers to every prompt and keep them in the folder `output`.
@@ -101,35 +102,48 @@ def generate(
         strategy: how the answers are asked for; plain sampling by default.
         sampling: temperature and its kin.
         output: the run folder, made if missing.
+        at_once: how many prompts the strategy is handed together. More is faster where it draws
+            its answers one after the other; a kill then loses up to as many rows.
         progress: called as `(folder name, rows done, rows in all, seconds spent in this call)`.
 
     Raises:
-        ValueError: `samples` is below one, or the folder holds a run with other settings.
+        ValueError: `samples` or `at_once` is below one, or the folder holds a run with other
+            settings.
         OSError: the disk is full or unwritable; every whole row stays on disk.
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
+    if at_once < 1:
+        raise ValueError(f"at_once must be at least 1, got {at_once}")
     strategy = strategy or Direct()
     sampling = sampling or Sampling()
     output = Path(output)
     settings = run_settings(engine, prompts, samples, strategy, sampling)
+    if at_once > 1:  # an engine may draw from one random stream for all of them
+        settings["at_once"] = at_once
     _claim(output, settings)
     if (output / GENERATIONS).is_file():
         return load_run(output)
     done = _whole_rows(output / PARTIAL)
-    rows = [row for row in prompts if row.id not in done]
+    rows = list(prompts)
     started = time.monotonic()
+    count = 0
     with (output / PARTIAL).open("a", encoding="utf-8") as stream:
-        for count, row in enumerate(rows, start=1):
-            columns = {name: [value] for name, value in row.columns.items()}
-            drawn = strategy(engine, [row.prompt], samples, sampling, columns=columns)
-            record = _record(row, drawn, settings)
-            stream.write(json_line(record))
+        for start in range(0, len(rows), at_once):
+            # A part that a kill cut in two is drawn again as a whole: its rows may depend on it.
+            part = rows[start : start + at_once]
+            if all(row.id in done for row in part):
+                continue
+            drawn = _draw(engine, part, samples, strategy, sampling)
+            for place, row in enumerate(part):
+                if row.id not in done:
+                    stream.write(json_line(_record(row, drawn, place, settings)))
+                    count += 1
             stream.flush()
             os.fsync(stream.fileno())
             if progress:
-                total = len(done) + count
-                progress(output.name, total, len(prompts), time.monotonic() - started)
+                spent = time.monotonic() - started
+                progress(output.name, len(done) + count, len(prompts), spent)
     (output / PARTIAL).replace(output / GENERATIONS)
     return load_run(output)
 
@@ -159,17 +173,31 @@ def row_key(settings: dict[str, Any], row: PromptRow) -> str:
     return hashlib.sha256(payload.encode()).hexdigest()[:32]
 
 
-def _record(row: PromptRow, drawn: Generations, settings: dict[str, Any]) -> dict[str, Any]:
+def _draw(
+    engine: Engine,
+    rows: Sequence[PromptRow],
+    samples: int,
+    strategy: Strategy,
+    sampling: Sampling,
+) -> Generations:
+    names = dict.fromkeys(name for row in rows for name in row.columns)
+    columns = {name: [row.columns.get(name) for row in rows] for name in names}
+    return strategy(engine, [row.prompt for row in rows], samples, sampling, columns=columns)
+
+
+def _record(
+    row: PromptRow, drawn: Generations, place: int, settings: dict[str, Any]
+) -> dict[str, Any]:
     record: dict[str, Any] = {"id": row.id, "prompt": row.prompt}
     if row.category:
         record["category"] = row.category
     record |= row.columns
     record["model"] = settings["engine"].get("model", "")
-    record["generations"] = drawn[0]
+    record["generations"] = drawn[place]
     if drawn.truncated:
-        record["truncated"] = drawn.truncated[0]
+        record["truncated"] = drawn.truncated[place]
     if drawn.details:
-        record["details"] = drawn.details[0]
+        record["details"] = drawn.details[place]
     record["config"] = {"sampling": settings["sampling"], "strategy": settings["strategy"]}
     record["key"] = row_key(settings, row)
     return record

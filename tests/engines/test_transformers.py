@@ -18,7 +18,8 @@ from transformers import (
     MistralForCausalLM,
 )
 
-from diversify.engines import Engine, Sampling
+from diversify.decoding import ArithmeticSampling
+from diversify.engines import Engine, Sampling, Streaming
 from diversify.engines.transformers import SHARE_FROM, TransformersEngine
 from diversify.models import LoadedModel, chat_token_ids, load_model
 
@@ -485,9 +486,82 @@ class TestDecoders:
         assert recorder.ids[0][0].tolist() == engine.token_ids(PROMPTS[0])
 
 
+def streamed(engine: TransformersEngine, prompt: str, sampling: Sampling) -> tuple[list[str], bool]:
+    pieces, found = engine.stream(prompt, sampling), []
+    while True:
+        try:
+            found.append(next(pieces))
+        except StopIteration as end:
+            return found, end.value
+
+
+class TestStreaming:
+    @pytest.mark.parametrize("seed", range(6))
+    def test_pieces_are_the_text_that_generate_gives(
+        self, engine: TransformersEngine, seed: int
+    ) -> None:
+        sampling = Sampling(max_tokens=40, seed=seed)
+        drawn = engine.generate(PROMPTS[:1], 1, sampling)
+        state = torch.random.get_rng_state()
+        found, cut = streamed(engine, PROMPTS[0], sampling)
+        assert torch.equal(torch.random.get_rng_state(), state)
+        assert "".join(found).strip() == drawn[0][0]
+        assert cut == drawn.truncated[0][0]
+        assert len(found) > 1 and "" not in found
+
+    def test_a_short_one_ends_by_itself(self, loaded: LoadedModel) -> None:
+        recorder = Recorder(end=loaded.tokenizer.eos_token_id, ends={0: 3})
+        engine = TransformersEngine(loaded, decoder=recorder.decoder, share_prefix=True)
+        found, cut = streamed(engine, PROMPTS[1], SHORT)
+        assert not cut and recorder.calls == [(1, len(engine.token_ids(PROMPTS[1])))]
+        assert "".join(found).strip() == engine.generate(PROMPTS[1:2], 1, SHORT)[0][0]
+
+    def test_end_tokens_that_are_words_are_not_shown(self, loaded: LoadedModel) -> None:
+        loaded.model.generation_config.eos_token_id = 300
+        recorder = Recorder(end=300, ends={0: 2})
+        engine = TransformersEngine(loaded, decoder=recorder.decoder)
+        found, cut = streamed(engine, PROMPTS[1], SHORT)
+        assert not cut
+        assert "".join(found).strip() == engine.generate(PROMPTS[1:2], 1, SHORT)[0][0]
+
+    def test_one_that_is_left_stops_at_the_next_token(self, loaded: LoadedModel) -> None:
+        recorder = Recorder()
+        engine = TransformersEngine(loaded, decoder=recorder.decoder)
+        pieces = engine.stream(PROMPTS[0], Sampling(max_tokens=900))
+        next(pieces)
+        pieces.close()
+        assert recorder.steps < 900
+        assert engine.generate(PROMPTS[:1], 1, SHORT) == engine.generate(PROMPTS[:1], 1, SHORT)
+
+    def test_an_adapter_takes_part(
+        self, loaded: LoadedModel, tiny_model_path: Path, tmp_path: Path
+    ) -> None:
+        engine = TransformersEngine(loaded)
+        adapted = engine.with_adapter(save_adapter(tiny_model_path, tmp_path / "a", 1))
+        texts = []
+        for each in (engine, adapted, engine):
+            texts.append("".join(streamed(each, PROMPTS[0], GREEDY)[0]).strip())
+            assert texts[-1] == each.generate(PROMPTS[:1], 1, GREEDY)[0][0]
+        assert texts[0] == texts[2] != texts[1]
+
+    def test_a_decoder_with_a_loop_of_its_own_is_refused(self, loaded: LoadedModel) -> None:
+        engine = TransformersEngine(loaded, decoder=ArithmeticSampling())
+        with pytest.raises(ValueError, match="a loop of its own has no stream"):
+            next(engine.stream("the", SHORT))
+
+    def test_what_goes_wrong_is_raised_and_does_not_hang(self, loaded: LoadedModel) -> None:
+        def broken(siblings: int, length: int) -> dict[str, Any]:
+            return {"logits_processor": [lambda ids, scores: 1 / 0]}
+
+        with pytest.raises(ZeroDivisionError):
+            next(TransformersEngine(loaded, decoder=broken).stream("the", SHORT))
+        with pytest.raises(ValueError, match="at least one message"):
+            next(TransformersEngine(loaded).stream([], SHORT))
+
+
 class TestOptions:
-    def test_is_an_engine(self, engine: TransformersEngine) -> None:
-        assert isinstance(engine, Engine)
+    def test_is_an_engine_that_streams(self, engine: TransformersEngine) -> None:
+        assert isinstance(engine, Engine) and isinstance(engine, Streaming)
 
     @pytest.mark.parametrize(
         ("options", "message"),

@@ -175,3 +175,31 @@ def test_bare_files_with_the_same_prompts_can_be_compared(tmp_path):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         reports.append(evaluate(tmp_path / f"{name}.jsonl"))
     assert compare(*reports, resamples=100).measures["vendi,ngram-2"].difference > 0.9
+
+
+def test_prompts_can_be_handed_over_together(prompts, talking_engine, tmp_path):
+    """Twelve prompts, five at a time: three calls, and the rows of one at a time."""
+    engine = talking_engine()
+    several = generate(engine, prompts, 4, output=tmp_path / "several", at_once=5)
+    assert [len(call) for call in engine.calls] == [5, 5, 2]
+    single = generate(talking_engine(), prompts, 4, output=tmp_path / "single")
+    texts = [[row["generations"] for row in run.rows] for run in (several, single)]
+    assert texts[0] == texts[1] and several.settings["at_once"] == 5
+    assert "at_once" not in single.settings
+    with pytest.raises(ValueError, match="at_once must be at least 1, got 0"):
+        generate(talking_engine(), prompts, 4, output=tmp_path / "none", at_once=0)
+
+
+def test_a_part_that_was_cut_in_two_is_drawn_as_it_was(prompts, talking_engine, tmp_path):
+    """A kill tore the second row of the second part: that part alone is drawn again, whole."""
+    whole = generate(talking_engine(), prompts, 4, output=tmp_path / "whole", at_once=4)
+    with pytest.raises(KeyboardInterrupt):
+        generate(talking_engine(fail_after=2), prompts, 4, output=tmp_path / "cut", at_once=4)
+    partial = tmp_path / "cut/generations.jsonl.partial"
+    lines = partial.read_bytes().splitlines(keepends=True)
+    partial.write_bytes(b"".join(lines[:5]) + lines[5][:-9])
+    engine = talking_engine()
+    run = generate(engine, prompts, 4, output=tmp_path / "cut", at_once=4)
+    ids = [row.prompt for row in prompts]
+    assert engine.calls == [ids[4:8], ids[8:]]
+    assert run.rows == whole.rows

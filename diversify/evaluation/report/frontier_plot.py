@@ -78,10 +78,10 @@ def frontier_plot(
         "svg",
         tag("title", f"{measure} against {quality}"),
         tag("desc", summary),
-        *_axes(x, y, at, quality, measure),
+        *axes(x, y, at, FRAME, f"{quality} →", f"{measure} →"),
         tag("path", d="M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in curve), class_="curve"),
         *_gaps(points, at),
-        *_dots(sweep, curve),
+        *dots(sweep, curve),
         *_labels(sweep, points, curve, spots, at),
         *_marks(points, spots),
         viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}",
@@ -94,27 +94,37 @@ def _reaches(points: Sequence[Point]) -> list[float]:
     return [point.reach for point in points if point.reach is not None]
 
 
-def _axes(x: Axis, y: Axis, at: Place, quality: str, measure: str) -> list[Markup]:
+def axes(x: Axis, y: Axis, at: Place, frame: Box, across: str, up: str) -> list[Markup]:
+    """Draw a grid, the ticks and the titles of both axes around a frame.
+
+    Args:
+        x: the horizontal axis.
+        y: the vertical axis.
+        at: where on the paper a pair of values lies.
+        frame: where on the paper both axes lie.
+        across: title of the horizontal axis.
+        up: title of the vertical axis.
+    """
     drawn = []
     for tick in y.ticks:
         height = at(x.low, tick)[1]
         drawn += [
-            tag("line", x1=FRAME.left, x2=FRAME.right, y1=height, y2=height, class_="grid"),
-            tag("text", y.told(tick), x=FRAME.left - 7, y=height + 4, text_anchor="end"),
+            tag("line", x1=frame.left, x2=frame.right, y1=height, y2=height, class_="grid"),
+            tag("text", y.told(tick), x=frame.left - 7, y=height + 4, text_anchor="end"),
         ]
     for tick in x.ticks:
-        across = at(tick, y.low)[0]
+        place = at(tick, y.low)[0]
         drawn += [
-            tag("line", x1=across, x2=across, y1=FRAME.bottom, y2=FRAME.bottom + 4, class_="axis"),
-            tag("text", x.told(tick), x=across, y=FRAME.bottom + 17, text_anchor="middle"),
+            tag("line", x1=place, x2=place, y1=frame.bottom, y2=frame.bottom + 4, class_="axis"),
+            tag("text", x.told(tick), x=place, y=frame.bottom + 17, text_anchor="middle"),
         ]
-    line = {"y1": FRAME.bottom, "y2": FRAME.bottom, "class_": "axis"}
-    middle = (FRAME.top + FRAME.bottom) / 2
+    line = {"y1": frame.bottom, "y2": frame.bottom, "class_": "axis"}
+    middle = (frame.top + frame.bottom) / 2
     return [
         *drawn,
-        tag("line", x1=FRAME.left, x2=FRAME.right, **line),
-        _title(f"{quality} →", (FRAME.left + FRAME.right) / 2, HEIGHT - 8),
-        _title(f"{measure} →", 12.0, middle, transform=f"rotate(-90 12 {middle:g})"),
+        tag("line", x1=frame.left, x2=frame.right, **line),
+        _title(across, (frame.left + frame.right) / 2, frame.bottom + 40),
+        _title(up, 12.0, middle, transform=f"rotate(-90 12 {middle:g})"),
     ]
 
 
@@ -135,7 +145,8 @@ def _gaps(points: Sequence[Point], at: Place) -> list[Markup]:
     return drawn
 
 
-def _dots(sweep: Sequence[Swept], curve: Spots) -> list[Markup]:
+def dots(sweep: Sequence[Swept], curve: Spots) -> list[Markup]:
+    """Draw the temperatures of a sweep, where they lie on the paper."""
     return [
         tag(
             "circle",
@@ -186,10 +197,12 @@ def _labels(
         if point.reach is not None:
             obstacles += [around(s, 3) for s in along([spot, at(point.quality, point.reach)])]
     boxes = place(labels, obstacles, FRAME)
-    return [mark for label, box in zip(labels, boxes, strict=True) for mark in _label(label, box)]
+    return [
+        mark for label, box in zip(labels, boxes, strict=True) for mark in drawn_label(label, box)
+    ]
 
 
-def _label(label: Label, box: Box) -> list[Markup]:
+def drawn_label(label: Label, box: Box) -> list[Markup]:
     """Draw a label, with a thin line to its point where it stands apart from it."""
     x, y = (box.left + box.right) / 2, box.bottom - 3.5
     lines = [

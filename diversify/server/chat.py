@@ -1,7 +1,4 @@
-"""Chats to answers on an OpenAI-compatible server: vLLM, SGLang, llama.cpp, OpenAI and others.
-
-Importing this module, and making a `ChatServer`, loads no client and opens no connection.
-"""
+"""The client of an OpenAI-compatible server: many requests at once, retried, each one kept."""
 
 from __future__ import annotations
 
@@ -10,14 +7,25 @@ import json
 import logging
 import math
 import os
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from diversify.cache import cache_key, open_cache
+from diversify.server.responses import (
+    BROKEN,
+    Failure,
+    NoAnswer,
+    Response,
+    ServerRefusal,
+    read_chunk,
+    read_response,
+    unpacked,
+    whole_text,
+)
 
-__all__ = ["Answer", "Chat", "ChatModel", "ChatServer"]
+__all__ = ["Chat", "ChatModel", "ChatServer"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +33,6 @@ Chat: TypeAlias = list[dict[str, str]]
 """Messages `{"role", "content"}`, the last one usually the user's."""
 
 Value = TypeVar("Value")
-
-_CUT = ("length", "content_filter")  # reasons to stop that leave an answer unfinished
 
 
 class ChatModel(Protocol):
@@ -38,18 +44,6 @@ class ChatModel(Protocol):
 
     def ask(self, chats: Sequence[Chat]) -> Sequence[str | None]:
         """Answer each chat; None where there is no answer."""
-
-
-class Answer(NamedTuple):
-    """One completion as the server gave it.
-
-    Attributes:
-        text: The completion; None where the server refused.
-        finish: Why it ended: "stop", "length" (cut at the token limit), … or None if not said.
-    """
-
-    text: str | None
-    finish: str | None
 
 
 class ChatServer:
@@ -83,7 +77,8 @@ class ChatServer:
 
     Raises:
         ValueError: If an option is impossible, or `base_url` is no plain http(s) address; when
-            called, if the very first questions are all refused for the key or the model's name.
+            called (`ServerRefusal`), if the very first questions are all refused for the key or
+            the model's name.
         ImportError: When called, if the client is not installed.
 
     Example:
@@ -134,6 +129,11 @@ class ChatServer:
         """The model, the address and the options of the request."""
         return {"model": self.model, "base_url": self.base_url, **self.options}
 
+    @property
+    def keeps(self) -> bool:
+        """Whether answers are kept on disk."""
+        return self._cache is not None
+
     def ask(self, chats: Sequence[Chat]) -> list[str | None]:
         """Return the whole text of each answer, in order.
 
@@ -142,81 +142,118 @@ class ChatServer:
         asked once. Works inside a running event loop too.
         """
         found = self.complete([{"messages": chat} for chat in chats])
-        texts = [
-            answers[0].text if answers and answers[0].finish not in _CUT else None
-            for answers in found
-        ]
+        texts = [whole_text(response) for response in found]
         unfinished = {
             json.dumps(chat)
-            for chat, text, answers in zip(chats, texts, found, strict=True)
-            if text is None and answers is not None
+            for chat, text, response in zip(chats, texts, found, strict=True)
+            if text is None and isinstance(response, Response)
         }
         self._count(len(unfinished), len(chats), "refused or cut off")
         return texts
 
-    def complete(self, requests: Sequence[Mapping[str, Any]]) -> list[list[Answer] | None]:
+    def complete(
+        self, requests: Sequence[Mapping[str, Any]], *, draws: Sequence[int] | None = None
+    ) -> list[Response | Failure]:
         """Return every choice of every request, as they are: for engines, which draw many.
 
         Args:
             requests: Each with `messages` and whatever it changes in the options, such as `n` or
                 `seed`. Equal requests are sent once and share their answers, also with those of
-                earlier runs: requests for different samples must differ.
+                earlier runs.
+            draws: For each request a number that tells draws apart which are the same for the
+                server. It is not sent. A draw is kept whatever came of it, refusals included:
+                another try would be another draw.
 
         Returns:
-            For each request its answers, or None where there is no response after all retries.
+            For each request its response, or why there is none after all retries.
         """
         bodies = [{"model": self.model, **self.options, **request} for request in requests]
-        keys = [cache_key(self.base_url, json.dumps(body, sort_keys=True)) for body in bodies]
+        marks = [()] * len(bodies) if draws is None else [(f"draw {draw}",) for draw in draws]
+        keys = [
+            cache_key(self.base_url, json.dumps(body, sort_keys=True), *mark)
+            for body, mark in zip(bodies, marks, strict=True)
+        ]
         kept = self._cache.read(list(dict.fromkeys(keys))) if self._cache and keys else {}
-        known = {key: [Answer(*pair) for pair in json.loads(blob)] for key, blob in kept.items()}
+        known: dict[bytes, Response | Failure] = {k: unpacked(blob) for k, blob in kept.items()}
         missing = {k: body for k, body in zip(keys, bodies, strict=True) if k not in known}
         if missing:
-            results = _run(self._fetch(missing))
+            results = _run(self._fetch(missing, keep_all=draws is not None))
             errors = [result for result in results.values() if isinstance(result, Exception)]
-            known |= {key: found for key, found in results.items() if isinstance(found, list)}
-            self._answered = self._answered or bool(known)
+            self._answered = self._answered or bool(known) or len(errors) < len(results)
             if errors:
                 self._refuse_wrong_options(errors)
                 self._count(len(errors), len(missing), self._said(errors[0]))
-        return [known.get(key) for key in keys]
+            known |= {
+                key: self._failure(result) if isinstance(result, Exception) else result
+                for key, result in results.items()
+            }
+        return [known[key] for key in keys]
+
+    def stream(self, request: Mapping[str, Any]) -> Generator[str, None, str | None]:
+        """Yield the pieces of one answer as the server writes it; nothing is kept.
+
+        Args:
+            request: `messages`, and whatever it changes in the options.
+
+        Returns:
+            As the generator's value, why the answer ended.
+
+        Raises:
+            NoAnswer: If there is none after all retries, or it breaks off.
+            ServerRefusal: If the key or the model's name is wrong.
+        """
+        openai = _client_library()
+        body = {"model": self.model, **self.options, **request}
+        finish: str | None = None
+        try:
+            with (
+                openai.OpenAI(**self._connection()) as client,
+                client.chat.completions.create(**_arguments(body), stream=True) as chunks,
+            ):
+                for chunk in chunks:
+                    piece, end = read_chunk(chunk)
+                    if piece:
+                        yield piece
+                    finish = end or finish
+        except _failures() as error:
+            self._refuse_wrong_options([error])
+            raise NoAnswer(f"{self.model} at {self.base_url}: {self._said(error)}") from None
+        if finish is None or finish in BROKEN:
+            raise NoAnswer(f"{self.model} at {self.base_url} broke off before its answer was whole")
+        self._answered = True
+        return finish
 
     async def _fetch(
-        self, bodies: Mapping[bytes, dict[str, Any]]
-    ) -> dict[bytes, list[Answer] | Exception]:
+        self, bodies: Mapping[bytes, dict[str, Any]], *, keep_all: bool
+    ) -> dict[bytes, Response | Exception]:
         """Send requests, `concurrency` at once, and keep each answer as soon as it is there."""
-        try:
-            import openai
-        except ImportError as error:
-            raise ImportError('a server needs `pip install "diversify-llm[openai]"`') from error
+        failures, gate = _failures(), asyncio.Semaphore(self.concurrency)
+        client = _client_library().AsyncOpenAI(**self._connection())
 
-        failure = (openai.OpenAIError, json.JSONDecodeError, UnicodeError)
-        gate = asyncio.Semaphore(self.concurrency)
-        client = openai.AsyncOpenAI(
-            api_key=self._key() or "none",
-            base_url=self.base_url,
-            max_retries=self.retries,
-            timeout=self.timeout,
-        )
-
-        async def one(key: bytes, body: dict[str, Any]) -> list[Answer] | Exception:
-            rest = {n: value for n, value in body.items() if n not in ("model", "messages")}
+        async def one(key: bytes, body: dict[str, Any]) -> Response | Exception:
             try:
                 async with gate:
-                    response = await client.chat.completions.create(
-                        model=body["model"], messages=body["messages"], extra_body=rest
-                    )
-            except failure as error:
+                    raw = await client.chat.completions.create(**_arguments(body))
+            except failures as error:
                 return error
-            answers = _answers(response)
-            if answers is None:
-                return ValueError("the response has no choices with a message")
-            if self._cache and all(answer.text is not None for answer in answers):
-                self._cache.write({key: json.dumps(answers).encode()})
-            return answers
+            response = read_response(raw)
+            if response is None:
+                return ValueError("the response has no choices with a whole message")
+            if self._cache and (keep_all or all(a.text is not None for a in response.answers)):
+                self._cache.write({key: json.dumps(response._asdict()).encode()})
+            return response
 
         async with client:
             found = await asyncio.gather(*(one(key, body) for key, body in bodies.items()))
         return dict(zip(bodies, found, strict=True))
+
+    def _connection(self) -> dict[str, Any]:
+        return {
+            "api_key": self._key() or "none",
+            "base_url": self.base_url,
+            "max_retries": self.retries,
+            "timeout": self.timeout,
+        }
 
     def _refuse_wrong_options(self, errors: Sequence[Exception]) -> None:
         """Raise where nothing was ever answered and nothing ever will be."""
@@ -230,7 +267,7 @@ class ChatServer:
         if self._answered or not all(isinstance(error, hopeless) for error in errors):
             return
         state = "set" if self._key() else "not set"
-        raise ValueError(
+        raise ServerRefusal(
             f"{self.base_url} answers nothing for model {self.model!r}, with the key from "
             f"${self.api_key_env} ({state}): {self._said(errors[0])}"
         )
@@ -253,6 +290,9 @@ class ChatServer:
         text = str(error).replace(key, "***") if key else str(error)
         return f"{kind}: {text[:200]}"
 
+    def _failure(self, error: Exception) -> Failure:
+        return Failure(self._said(error), getattr(error, "status_code", None))
+
     def _key(self) -> str | None:
         return os.environ.get(self.api_key_env)
 
@@ -267,20 +307,23 @@ def _plain_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _answers(response: Any) -> list[Answer] | None:
-    """Read the choices of a response; None if it is none, whatever a server sent with status 200."""
-    choices = getattr(response, "choices", None)
-    if not isinstance(choices, list) or not choices:
-        return None
-    answers = []
-    for choice in choices:
-        message = getattr(choice, "message", None)
-        text = getattr(message, "content", None)
-        if message is None or not (text is None or isinstance(text, str)):
-            return None
-        refused = getattr(message, "refusal", None) is not None
-        answers.append(Answer(None if refused else text, getattr(choice, "finish_reason", None)))
-    return answers
+def _client_library() -> Any:
+    try:
+        import openai
+    except ImportError as error:
+        raise ImportError('a server needs `pip install "diversify-llm[openai]"`') from error
+    return openai
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What a request may end in when a server or a line is broken, or a text cannot be sent."""
+    return (_client_library().OpenAIError, json.JSONDecodeError, UnicodeError)
+
+
+def _arguments(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Hand a body to the client without its own ideas of what an option may be."""
+    named = {name: body[name] for name in ("model", "messages")}
+    return named | {"extra_body": {n: value for n, value in body.items() if n not in named}}
 
 
 def _run(work: Coroutine[Any, Any, Value]) -> Value:
