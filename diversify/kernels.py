@@ -54,6 +54,8 @@ Pair: TypeAlias = tuple[str, str]
 
 # Half precision (bfloat16) moves the norm of a unit row by less than this.
 NORM_TOLERANCE = 1e-2
+# And single precision by less than this, which is not worth a pass over all rows.
+SINGLE_PRECISION = 1e-6
 
 
 class Kernel(Protocol):
@@ -113,7 +115,7 @@ class EmbeddingKernel:
         cosine = np.clip(rows @ rows.T, -1.0, 1.0)
         cosine = (cosine + cosine.T) / 2
         np.fill_diagonal(cosine, 1.0)
-        return cosine[np.ix_(index, index)]
+        return cosine if len(distinct) == len(index) else cosine[np.ix_(index, index)]
 
 
 def words(text: str) -> list[str]:
@@ -422,14 +424,16 @@ def _distinct(texts: Sequence[str]) -> tuple[list[str], NDArray[np.intp]]:
 
 
 def _unit_rows(embedder: Embedder, distinct: list[str]) -> NDArray[np.float64]:
-    """Embed distinct texts; the blank one gets an axis of its own: (n, d + 1) unit rows."""
+    """Embed distinct texts as unit rows (n, d); a blank one gets an axis of its own, (n, d + 1)."""
     content = [text for text in distinct if text]
-    rows = np.asarray(embedder(content), dtype=np.float64) if content else np.empty((0, 0))
+    rows: NDArray[np.float64] = (
+        np.asarray(embedder(content), dtype=np.float64) if content else np.empty((0, 0))
+    )
     if rows.ndim != 2 or len(rows) != len(content):
         raise ValueError(
             f"the embedder must return one row per text, ({len(content)}, d), got {rows.shape}"
         )
-    norm = np.linalg.norm(rows, axis=1)
+    norm = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     # Written so that a norm of NaN or infinity is caught too.
     wrong = ~(np.abs(norm - 1.0) <= NORM_TOLERANCE)
     if wrong.any():
@@ -438,8 +442,12 @@ def _unit_rows(embedder: Embedder, distinct: list[str]) -> NDArray[np.float64]:
             f"the embedder must return rows of length 1, got length {norm[first]:.4g} "
             f"for the text {content[first][:60]!r}"
         )
+    if not (np.abs(norm - 1.0) <= SINGLE_PRECISION).all():
+        rows = np.divide(rows, norm[:, None])
+    if len(content) == len(distinct):
+        return rows
     unit = np.zeros((len(distinct), rows.shape[1] + 1))
     has_content = np.array([bool(text) for text in distinct], dtype=bool)
-    unit[has_content, :-1] = rows / norm[:, None]
+    unit[has_content, :-1] = rows
     unit[~has_content, -1] = 1.0
     return unit

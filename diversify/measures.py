@@ -24,13 +24,13 @@ All but `mean_distance` drift with n even when the source of the texts stays the
 at equal n, and never across kernels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TypeAlias
+from types import FunctionType
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
 from scipy.special import entr, logsumexp
 
 __all__ = ["MEASURES", "distinct", "log_det", "mean_distance", "nearest_distance", "vendi"]
@@ -83,10 +83,7 @@ def vendi(S: NDArray[np.float64], *, order: float = 1.0) -> float:
         2310.12952. Deviation: eigenvalues below n * eps * max are rounding error and are dropped
         before renormalising; otherwise they count as modes when the order is small.
     """
-    if not order > 0:
-        raise ValueError(f"order must be in (0, inf], got {order}")
-    S = check_similarity(S)
-    return float(effective_number(spectrum(S), order=order)) if len(S) else 0.0
+    return _vendi_of(spectrum(check_similarity(S)), order=order)
 
 
 def mean_distance(S: NDArray[np.float64]) -> float:
@@ -115,9 +112,7 @@ def mean_distance(S: NDArray[np.float64]) -> float:
         1 - the intra-model similarity of Jiang et al., "Artificial Hivemind: The Open-Ended
         Homogeneity of Language Models (and Beyond)", arXiv 2510.22954. No deviation.
     """
-    S = check_similarity(S)
-    n = len(S)
-    return float(1.0 - (S.sum() - n) / (n * (n - 1))) if n > 1 else 0.0
+    return _mean_distance_of(check_similarity(S))
 
 
 def nearest_distance(S: NDArray[np.float64]) -> float:
@@ -144,8 +139,7 @@ def nearest_distance(S: NDArray[np.float64]) -> float:
     Reference:
         "Chamfer distance" of Cox et al., "Directed Diversity", arXiv 2101.06030.
     """
-    S = check_similarity(S)
-    return float(np.mean(1.0 - nearest_similarity(S))) if len(S) > 1 else 0.0
+    return _nearest_distance_of(check_similarity(S))
 
 
 def distinct(S: NDArray[np.float64], *, threshold: float) -> float:
@@ -171,8 +165,7 @@ def distinct(S: NDArray[np.float64], *, threshold: float) -> float:
         >>> distinct(S, threshold=0.85), distinct(S, threshold=0.25)
         (2.0, 1.0)
     """
-    classes = components(S, threshold=threshold)
-    return float(classes.max() + 1) if len(classes) else 0.0
+    return _distinct_of(check_similarity(S), threshold=threshold)
 
 
 def log_det(S: NDArray[np.float64]) -> float:
@@ -200,8 +193,7 @@ def log_det(S: NDArray[np.float64]) -> float:
         Y. Chen et al., "Enhancing Diversity in Large Language Models via Determinantal Point
         Processes", arXiv 2509.04784.
     """
-    S = check_similarity(S)
-    return float(np.log1p(spectrum(S)).sum()) if len(S) else 0.0
+    return _log_det_of(spectrum(check_similarity(S)))
 
 
 MEASURES: dict[str, Measure] = {
@@ -213,6 +205,83 @@ MEASURES: dict[str, Measure] = {
 }
 """Every measure, callable with `S` alone. `distinct` stands here with the threshold 0.85, which
 suits MiniLM cosines; bind another one with `functools.partial` for another kernel."""
+
+
+def measure_all(
+    S: NDArray[np.float64], measures: Mapping[str, Measure] | None = None
+) -> dict[str, float]:
+    """Take many measures of one set of texts, for the price of the dearest.
+
+    The matrix is checked once, and its eigenvalues are found once for all measures of this module
+    that need them, whatever options `functools.partial` has bound to them. Any other measure is
+    called as it is.
+
+    Args:
+        S: Similarities (n, n).
+        measures: Name -> measure; all of `MEASURES` by default.
+
+    Returns:
+        Name -> value, what each measure gives by itself.
+
+    Raises:
+        ValueError: If `S` is not a similarity matrix, or a measure refuses it.
+
+    Example:
+        >>> S = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+        >>> orders = {f"vendi {q}": partial(vendi, order=q) for q in (1, 2, np.inf)}
+        >>> {name: round(value, 4) for name, value in measure_all(S, orders).items()}
+        {'vendi 1': 1.8899, 'vendi 2': 1.8, 'vendi inf': 1.5}
+    """
+    S = check_similarity(S)
+    eigenvalues: NDArray[np.float64] | None = None
+    found = {}
+    for name, measure in (MEASURES if measures is None else measures).items():
+        function: Any = measure
+        options: dict[str, Any] = {}
+        if isinstance(measure, partial) and not measure.args:
+            function, options = measure.func, measure.keywords
+        own = function if isinstance(function, FunctionType) else None
+        if own in _OF_SPECTRUM:
+            eigenvalues = spectrum(S) if eigenvalues is None else eigenvalues
+            found[name] = _OF_SPECTRUM[own](eigenvalues, **options)
+        elif own in _OF_CHECKED:
+            found[name] = _OF_CHECKED[own](S, **options)
+        else:
+            found[name] = float(measure(S))
+    return found
+
+
+def _vendi_of(eigenvalues: NDArray[np.float64], *, order: float = 1.0) -> float:
+    if not order > 0:
+        raise ValueError(f"order must be in (0, inf], got {order}")
+    return float(effective_number(eigenvalues, order=order)) if len(eigenvalues) else 0.0
+
+
+def _log_det_of(eigenvalues: NDArray[np.float64]) -> float:
+    return float(np.log1p(eigenvalues).sum())
+
+
+def _mean_distance_of(S: NDArray[np.float64]) -> float:
+    n = len(S)
+    return float(1.0 - (S.sum() - n) / (n * (n - 1))) if n > 1 else 0.0
+
+
+def _nearest_distance_of(S: NDArray[np.float64]) -> float:
+    return float(np.mean(1.0 - nearest_similarity(S))) if len(S) > 1 else 0.0
+
+
+def _distinct_of(S: NDArray[np.float64], *, threshold: float) -> float:
+    first = _first_members(S, threshold=threshold)
+    return float((first == np.arange(len(S))).sum())
+
+
+# The part of a measure that comes after the check, or after the eigenvalues.
+_OF_SPECTRUM: dict[Any, Callable[..., float]] = {vendi: _vendi_of, log_det: _log_det_of}
+_OF_CHECKED: dict[Any, Callable[..., float]] = {
+    mean_distance: _mean_distance_of,
+    nearest_distance: _nearest_distance_of,
+    distinct: _distinct_of,
+}
 
 
 def check_similarity(S: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -233,9 +302,10 @@ def check_similarity(S: NDArray[np.float64]) -> NDArray[np.float64]:
     asymmetry = float(np.abs(S - S.T).max())
     if asymmetry > TOLERANCE:
         raise ValueError(f"S must be symmetric, got entries that differ by {asymmetry:.4g}")
-    check_range("S", S)
-    S = np.clip((S + S.T) / 2, -1.0, 1.0)
-    np.fill_diagonal(S, 1.0)
+    extreme = check_range("S", S)
+    if asymmetry or off_diagonal or extreme > 1.0:
+        S = np.clip((S + S.T) / 2, -1.0, 1.0)
+        np.fill_diagonal(S, 1.0)
     return S
 
 
@@ -254,8 +324,8 @@ def check_finite(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
     return array
 
 
-def check_range(name: str, similarities: NDArray[np.float64]) -> None:
-    """Accept similarities in [-1, 1], give or take single precision.
+def check_range(name: str, similarities: NDArray[np.float64]) -> float:
+    """Accept similarities in [-1, 1], give or take single precision; return the largest size.
 
     Raises:
         ValueError: If an entry is further outside.
@@ -263,6 +333,7 @@ def check_range(name: str, similarities: NDArray[np.float64]) -> None:
     extreme = float(np.abs(similarities).max(initial=0.0))
     if extreme > 1.0 + TOLERANCE:
         raise ValueError(f"{name} must hold similarities in [-1, 1], got one of size {extreme:.4g}")
+    return extreme
 
 
 def spectrum(S: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -272,7 +343,7 @@ def spectrum(S: NDArray[np.float64]) -> NDArray[np.float64]:
         ValueError: If an eigenvalue is clearly negative; the message names the smallest.
     """
     eigenvalues = np.linalg.eigvalsh(S)
-    smallest = float(eigenvalues.min())
+    smallest = float(eigenvalues.min(initial=0.0))
     # An error of t in every entry moves an eigenvalue by at most n * t.
     if smallest < -TOLERANCE * S.shape[-1]:
         raise ValueError(
@@ -315,12 +386,22 @@ def components(S: NDArray[np.float64], *, threshold: float) -> NDArray[np.int64]
     Raises:
         ValueError: If `S` is not a similarity matrix, or the threshold is outside [-1, 1].
     """
-    S = check_similarity(S)
+    first = _first_members(check_similarity(S), threshold=threshold)
+    # Sorted by their first member is in order of first appearance.
+    return np.unique(first, return_inverse=True)[1].astype(np.int64)
+
+
+def _first_members(S: NDArray[np.float64], *, threshold: float) -> NDArray[np.intp]:
+    """Find the first text of each text's component; SciPy takes many times as long for a few."""
     if not -1.0 <= threshold <= 1.0:
         raise ValueError(f"threshold must be in [-1, 1], got {threshold}")
-    if not len(S):
-        return np.empty(0, dtype=np.int64)
-    _, labels = connected_components(S >= threshold, directed=False)
-    # SciPy does not promise an order of labels; ours is part of the contract.
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
+    near = S >= threshold
+    first = np.arange(len(S))
+    # The smallest number among the neighbours, and among theirs, until nothing moves. A text is
+    # its own neighbour, so numbers can only fall.
+    while True:
+        smaller = np.where(near, first, len(S)).min(axis=1, initial=len(S))
+        smaller = smaller[smaller]
+        if np.array_equal(smaller, first):
+            return first
+        first = smaller

@@ -1,11 +1,13 @@
 """Measures: similarity matrices to numbers. The axioms are in test_contracts.py."""
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 
 from diversify.measures import (
     MEASURES,
@@ -15,6 +17,7 @@ from diversify.measures import (
     effective_number,
     log_det,
     mean_distance,
+    measure_all,
     nearest_distance,
     vendi,
 )
@@ -235,3 +238,38 @@ def test_effective_number_of_a_stack() -> None:
     """Rows (1, 1) and (3, 1): 2 and exp(.75 ln(4/3) + .25 ln 4) = 1.754765; scale is irrelevant."""
     stack = np.array([[[1.0, 1.0]], [[30.0, 10.0]]])
     np.testing.assert_allclose(effective_number(stack), [[2.0], [1.754765]], atol=1e-6)
+
+
+def test_many_measures_of_one_matrix_are_what_each_gives_by_itself(monkeypatch):
+    """Three orders of `vendi` and `log_det` share one decomposition; a stranger is called as it is."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(7, 3))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    S = rows @ rows.T
+    measures = MEASURES | {f"vendi {q}": partial(vendi, order=q) for q in (0.5, 2, np.inf)}
+    measures["texts"] = lambda S: len(S)
+    expected = {name: float(measure(S)) for name, measure in measures.items()}
+    decomposed = []
+    eigvalsh = np.linalg.eigvalsh
+    monkeypatch.setattr(np.linalg, "eigvalsh", lambda S: decomposed.append(1) or eigvalsh(S))
+    assert measure_all(S, measures) == expected
+    assert len(decomposed) == 1
+    measure_all(S, {"distance": mean_distance})
+    assert len(decomposed) == 1
+    with pytest.raises(ValueError, match="order must be"):
+        measure_all(S, {"vendi": partial(vendi, order=0)})
+    assert measure_all(np.empty((0, 0))) == dict.fromkeys(MEASURES, 0.0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.05, 0.5])
+def test_components_are_those_of_scipy(share):
+    """Of any random graph; numbered by their first member."""
+    rng = np.random.default_rng(1)
+    for n in (1, 2, 40):
+        S = (rng.random((n, n)) < share).astype(float)
+        S = np.maximum(S, S.T)
+        np.fill_diagonal(S, 1.0)
+        labels = components(S, threshold=0.5)
+        count, expected = connected_components(S, directed=False)
+        assert len(set(zip(labels, expected, strict=True))) == count == labels.max() + 1
+        assert list(dict.fromkeys(labels)) == list(range(count))

@@ -28,6 +28,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
         "diversify/evaluation/prompts/open-ended.jsonl",
         "diversify/evaluation/prompts/enumerable.jsonl",
         "diversify/evaluation/report/templates/report.html.j2",
+        "diversify/evaluation/tasks/lm_eval/_default_yaml",
+        "diversify/evaluation/tasks/lm_eval/diversify_open_ended.yaml",
         "diversify/py.typed",
     ):
         assert needed in names

@@ -109,6 +109,7 @@ def add_compare(commands: Any) -> None:
     parser = add_command(commands, "compare", _compare, "compare two reports and print the verdict")
     _add_pair(parser)
     parser.add_argument("--output", help="folder for comparison.json")
+    parser.add_argument("--markdown", action="store_true", help="print for model cards and CI logs")
     parser.add_argument(
         "--fail-unless",
         default="",
@@ -122,7 +123,12 @@ def _compare(options: argparse.Namespace) -> int:
     if unknown := [name for name in asked if name not in known]:
         raise ValueError(f"--fail-unless knows {', '.join(known)}, not {', '.join(unknown)}")
     comparison = _comparison(options, options.after)
-    print(verdict_table(comparison))
+    if options.markdown:
+        from diversify.evaluation import markdown_summary
+
+        print(markdown_summary(comparison))
+    else:
+        print(verdict_table(comparison))
     if options.output:
         print(comparison.save(options.output))
     return 0 if all(comparison.verdict[name] is True for name in asked) else 3

@@ -248,7 +248,7 @@ class SamplingChain:
         from diversify.decoding.vllm import vllm_arguments
 
         del sampling, seed  # plain, by check_sampling; each sample has its own seed from the engine
-        return [vllm_arguments(self.for_tokenizer(tokenizer)) for _ in range(n)]
+        return [vllm_arguments(self.for_tokenizer(tokenizer))] * n
 
     def check_sampling(self, sampling: Sampling) -> None:
         """Accept a `Sampling` that leaves the distribution to the chain.

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diversify.evaluation.change import CONFIDENCE, Change, paired_change
+from diversify.evaluation.change import CONFIDENCE, Change, paired_change, with_holm
 from diversify.evaluation.evaluate import Report, load_report
 from diversify.evaluation.frontier import Frontier, Standing
 from diversify.evaluation.generate import write_atomically
+from diversify.evaluation.inference import POWER
 from diversify.evaluation.verdict import PRIMARY, judge, told_change
 from diversify.kernels import NgramKernel
 from diversify.measures import MEASURES
@@ -35,7 +36,7 @@ class Comparison:
         verdict: `collapse_fell`, `quality_held`, `beats_temperature`, each True, False or None
             (cannot be said), and `reasons` with a sentence for each.
         frontier: the temperature sweep of the before model, if one was given.
-        details: settings, recipe, margins, resamples and seed.
+        details: settings, recipe, margins, resamples, seed, and how the statistics were made.
         samples: (before, after) rows of `samples.jsonl`, paired, for the report.
     """
 
@@ -80,9 +81,12 @@ def compare(
 ) -> Comparison:
     """Compare two reports, paired over prompts.
 
-    The interval of each difference is the bias-corrected and accelerated bootstrap over prompts
-    (`scipy.stats.bootstrap`): the prompt is the unit, so answers to one prompt never count as
-    independent evidence.
+    The interval of each difference is the bias-corrected and accelerated bootstrap over prompts,
+    stretched to all that the sign-flip permutation test does not reject, whose p-value stands
+    beside it: the prompt is the unit, so answers to one prompt never count as independent
+    evidence. Where the rows of the runs have a column
+    `group`, prompts of one group (paraphrases) are resampled and flipped together. The p-values of
+    the primary measures are corrected for being several, by Holm's rule.
 
     Args:
         before: the base model's report, or its folder.
@@ -96,22 +100,25 @@ def compare(
         deciding: the qualities that the verdict rests on; all of them by default. Choose before the
             run and say why: where answers can be checked exactly, a likelihood per token or a
             cosine adds little and moves with the answers' length. The others are still reported.
-        resamples: bootstrap resamples.
-        seed: of the bootstrap.
+        resamples: bootstrap resamples, and random flips of signs.
+        seed: of both.
 
     Raises:
-        ValueError: the reports' recipes differ (the fields are named), their prompts differ, or a
-            margin names an unknown quality.
+        ValueError: the reports' recipes differ (the fields are named), their prompts or groups of
+            prompts differ, or a margin names an unknown quality.
     """
     before, after = _as_report(before), _as_report(after)
     _same_recipe(before, after)
     after = after.ordered([sample["id"] for sample in before.samples])
     pairs = before.samples, after.samples
     higher = _directions(before)
+    clusters = _clusters(*pairs)
     changes = {
-        section: _changes(*pairs, section, higher, resamples, seed)
+        section: _changes(*pairs, section, higher, clusters, resamples, seed)
         for section in ("measures", "qualities", "monitors")
     }
+    family = [name for name in changes["measures"] if name.partition(",")[0] in PRIMARY]
+    changes["measures"] = with_holm(changes["measures"], family)
     margin = _margins(before, margins)
     decides = _deciding(changes["qualities"], deciding)
     curve, standings = _against_sweep(before, after, sweep, decides, resamples, seed)
@@ -123,16 +130,21 @@ def compare(
             f"trained_kernel {trained!r} is not in the reports; there are {sorted(known)}"
         )
     judged = {name: changes["qualities"][name] for name in decides}
-    verdict = judge(changes["measures"], judged, margin, standings, trained)
+    lost = [name for name in margin if name not in changes["qualities"]] if deciding is None else []
+    verdict = judge(changes["measures"], judged, margin, standings, trained, unscored=lost)
     if beside := [name for name in changes["qualities"] if name not in decides]:
         told = "; ".join(told_change(name, changes["qualities"][name], margin) for name in beside)
         verdict["reasons"]["quality_held"] += f" Measured beside it, not deciding: {told}."
+    statistics = _statistics(changes, family, clusters, len(before.samples))
+    if some := [name for name in decides if name in statistics["unpaired"]]:
+        told = "; ".join(f"{n}: {judged[n].n_prompts} of {len(before.samples)}" for n in some)
+        verdict["reasons"]["quality_held"] += f" Scored not on every prompt ({told})."
     return Comparison(
         labels=(before.label, after.label),
         measures=changes["measures"],
         qualities=changes["qualities"],
         monitors=changes["monitors"],
-        length_matched=_length_matched(*pairs, resamples, seed),
+        length_matched=_length_matched(*pairs, clusters, resamples, seed),
         verdict=verdict,
         frontier=curve,
         details={
@@ -145,6 +157,7 @@ def compare(
             "resamples": resamples,
             "seed": seed,
             "confidence": CONFIDENCE,
+            "statistics": statistics,
             "versions": after.summary["versions"],
             "git_hash": after.summary["git_hash"],
         },
@@ -189,6 +202,7 @@ def _changes(
     after: list[dict[str, Any]],
     section: str,
     higher: dict[str, bool],
+    clusters: list[Hashable] | None,
     resamples: int,
     seed: int,
 ) -> dict[str, Change]:
@@ -204,13 +218,68 @@ def _changes(
         if both.any():
             better = higher.get(name, section == "qualities")
             found[name] = paired_change(
-                old[both], new[both], higher_is_better=better, resamples=resamples, seed=seed
+                old[both],
+                new[both],
+                higher_is_better=better,
+                clusters=clusters
+                and [label for label, has in zip(clusters, both, strict=True) if has],
+                resamples=resamples,
+                seed=seed,
             )
     return found
 
 
+def _clusters(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[Hashable] | None:
+    """Return one label a prompt if some prompt has a `group`; one without stands for itself."""
+    groups, others = ([row.get("group") for row in rows] for rows in (before, after))
+    if groups != others:
+        at = next(
+            i for i, pair in enumerate(zip(groups, others, strict=True)) if len(set(pair)) > 1
+        )
+        raise ValueError(
+            f"the reports disagree on the group of prompt {before[at]['id']!r}: "
+            f"{groups[at]!r} against {others[at]!r}"
+        )
+    if all(group is None for group in groups):
+        return None
+    # A pair, so that no id can be taken for a group.
+    return [
+        ("id", row["id"]) if group is None else ("group", group)
+        for row, group in zip(before, groups, strict=True)
+    ]
+
+
+def _statistics(
+    changes: dict[str, dict[str, Change]],
+    family: list[str],
+    clusters: list[Hashable] | None,
+    prompts: int,
+) -> dict[str, Any]:
+    """Say how intervals and p-values were made, and what was left out of them."""
+    return {
+        "interval": "BCa bootstrap, stretched to what the test does not reject",
+        "test": "two-sided sign flips of the paired differences",
+        "family": family,
+        "correction": "Holm",
+        "power": POWER,
+        "unit": "prompt" if clusters is None else "group of prompts",
+        "units": prompts if clusters is None else len(set(clusters)),
+        # Prompts without a value before or after are in no number of that name.
+        "unpaired": {
+            name: prompts - change.n_prompts
+            for section in changes.values()
+            for name, change in section.items()
+            if change.n_prompts < prompts
+        },
+    }
+
+
 def _length_matched(
-    before: list[dict[str, Any]], after: list[dict[str, Any]], resamples: int, seed: int
+    before: list[dict[str, Any]],
+    after: list[dict[str, Any]],
+    clusters: list[Hashable] | None,
+    resamples: int,
+    seed: int,
 ) -> dict[str, Change]:
     """Measure again with the answers cut to one length; lexically, so that no model is needed."""
     kernel = NgramKernel(2)
@@ -224,7 +293,7 @@ def _length_matched(
                 found[name][side].append(MEASURES[name](similarity))
     return {
         f"{name},{kernel.name}": paired_change(
-            np.array(old), np.array(new), resamples=resamples, seed=seed
+            np.array(old), np.array(new), clusters=clusters, resamples=resamples, seed=seed
         )
         for name, (old, new) in found.items()
     }

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from diversify import __version__
 from diversify.engines import text_of
+from diversify.evaluation.ahead import embedded_ahead
 from diversify.evaluation.generate import (
     Run,
     json_line,
@@ -28,7 +29,7 @@ from diversify.evaluation.generate import (
 from diversify.kernels import EmbeddingKernel, Kernel, NgramKernel
 from diversify.lexical import HIGHER_IS_BETTER as LEXICAL_DIRECTION
 from diversify.lexical import LEXICAL, exact_duplicate_rate
-from diversify.measures import MEASURES
+from diversify.measures import MEASURES, measure_all
 from diversify.quality import Quality, named_answer
 from diversify.rewards.monitors import MONITORS
 
@@ -155,10 +156,10 @@ def evaluate(
         raise ValueError("evaluate needs at least one kernel and one measure")
     started = datetime.datetime.now(datetime.UTC)
     samples = []
-    for index, row in enumerate(run.rows):
-        samples.append(_diversity_of(row, kernels, measures))
+    for row, prepared in embedded_ahead(run.rows, kernels):
+        samples.append(_diversity_of(row, prepared, measures))
         if progress:
-            progress("diversity", index + 1, len(run.rows))
+            progress("diversity", len(samples), len(run.rows))
     for number, scorer in enumerate(quality):
         _add_quality(samples, run.rows, scorer)
         if progress:
@@ -178,8 +179,8 @@ def _diversity_of(
     for kernel in kernels:
         similarity = kernel(texts)
         matrices.append(similarity)
-        for name, measure in measures.items():
-            scores[f"{name},{kernel.name}"] = float(measure(similarity))
+        for name, value in measure_all(similarity, measures).items():
+            scores[f"{name},{kernel.name}"] = value
     for name, index in LEXICAL.items():
         scores[f"{name},words"] = float(index(texts))
     answers = row.get("answers")
@@ -187,7 +188,7 @@ def _diversity_of(
         named = [named_answer(text, answers) for text in texts]
         valid = {answer for answer in named if answer is not None}
         scores["distinct_valid,answers"] = float(len(valid))
-    sample = {name: row[name] for name in ("id", "prompt", "category") if name in row}
+    sample = {name: row[name] for name in ("id", "prompt", "category", "group") if name in row}
     return sample | {
         "generations": texts,
         "measures": scores,
@@ -280,7 +281,7 @@ def _summary(
         }
         | {package: version(package) for package in ("numpy", "scipy")},
         "config": {
-            "label": _label(settings, run),
+            "label": run_label(run),
             "run": str(run.path),
             "settings": settings,
             "recipe": _recipe(run, kernels, measures, quality),
@@ -336,17 +337,19 @@ def _recipe(
     }
 
 
-def _label(settings: dict[str, Any], run: Run) -> str:
-    if not settings:
-        return run.path.stem
-    engine, sampling = settings["engine"], settings["sampling"]
-    parts = [Path(str(engine.get("model", "model"))).name]
+def run_label(run: Run) -> str:
+    """Name a run for tables: model, adapter, strategy and temperature, as far as it says them."""
+    settings = run.settings
+    engine, sampling = settings.get("engine", {}), settings.get("sampling", {})
+    parts = [Path(str(engine.get("model") or run.path.stem)).name]
     if engine.get("adapter"):
         parts.append(f"+ {Path(str(engine['adapter'])).name}")
-    strategy = settings["strategy"].get("name", "")
+    strategy = settings.get("strategy", {}).get("name", "")
     if strategy and strategy != "direct":
         parts.append(f"· {strategy}")
-    return " ".join([*parts, f"· T {sampling['temperature']:g}"])
+    if sampling.get("temperature") is not None:  # what was imported need not say
+        parts.append(f"· T {sampling['temperature']:g}")
+    return " ".join(parts)
 
 
 def _git_hash() -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from diversify.evaluation.change import Change
 from diversify.evaluation.frontier import Standing
+from diversify.evaluation.inference import FEWEST
 
 PRIMARY = ("mean_distance", "vendi")
 """The measures that decide: one minus the mean pairwise similarity, and the effective number."""
@@ -18,6 +19,8 @@ def judge(
     margins: dict[str, dict[str, Any]],
     standings: Sequence[Standing],
     trained: str,
+    *,
+    unscored: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Answer the three questions, each with True, False or None (cannot be said) and a reason.
 
@@ -27,13 +30,14 @@ def judge(
         margins: name of a quality -> its `margin` and whether it is `two_sided`.
         standings: against the temperature sweep; empty without one.
         trained: the kernel that training saw.
+        unscored: deciding qualities that have no prompt with a value on both sides.
 
     Returns:
         `collapse_fell`, `quality_held`, `beats_temperature` and `reasons`.
     """
     parts = {
         "collapse_fell": _collapse_fell(measures, trained),
-        "quality_held": _quality_held(qualities, margins),
+        "quality_held": _quality_held(qualities, margins, unscored),
         "beats_temperature": _beats_temperature(standings, bool(qualities)),
     }
     verdict: dict[str, Any] = {name: answer for name, (answer, _) in parts.items()}
@@ -41,20 +45,23 @@ def judge(
 
 
 def _collapse_fell(measures: dict[str, Change], trained: str) -> tuple[bool | None, str]:
-    """True only if every primary measure rose under the trained *and* the held-out kernels."""
+    """True only if every primary measure rose under the trained *and* the held-out kernels.
+
+    That all of them must rise is a stricter rule than any correction for asking several times:
+    chance has to fool each of them at once. The corrected p-values are told beside it.
+    """
     primary = {name: c for name, c in measures.items() if name.partition(",")[0] in PRIMARY}
     if not primary:
         return None, f"neither {' nor '.join(PRIMARY)} was measured."
-    few = min(change.n_prompts for change in primary.values())
-    if few < 2:
-        return None, f"only {few} prompt: an interval needs at least two."
+    if few := _too_few(primary):
+        return None, few
     rose = [name for name, change in primary.items() if change.sign > 0]
     fell = [name for name, change in primary.items() if change.sign < 0]
     open_ = [name for name in primary if name not in rose and name not in fell]
     held_out = [name for name in primary if name.partition(",")[2] != trained]
     if not fell and not open_ and held_out:
         return True, (
-            f"{_list(rose)} rose, every 95 % interval above zero; "
+            f"{_list(rose)} rose, every 95 % interval above zero{_largest_p(primary)}; "
             f"{_list(held_out)} use a kernel that was not trained on."
         )
     said = [
@@ -72,13 +79,15 @@ def _collapse_fell(measures: dict[str, Change], trained: str) -> tuple[bool | No
 
 
 def _quality_held(
-    qualities: dict[str, Change], margins: dict[str, dict[str, Any]]
+    qualities: dict[str, Change], margins: dict[str, dict[str, Any]], unscored: Sequence[str]
 ) -> tuple[bool | None, str]:
-    """True only if every quality's whole interval lies within its margin."""
+    """True only if every quality's whole interval lies within its margin: it is not inferior."""
+    if unscored:
+        return None, f"{_list(unscored)} could not be scored on any prompt on both sides."
     if not qualities:
         return None, "no quality was measured."
-    if (few := min(change.n_prompts for change in qualities.values())) < 2:
-        return None, f"only {few} prompt: an interval needs at least two."
+    if few := _too_few(qualities):
+        return None, few
     lost, unsure, risen, held = [], [], [], []
     for name, change in qualities.items():
         margin, two_sided = margins[name]["margin"], margins[name]["two_sided"]
@@ -86,14 +95,14 @@ def _quality_held(
         told = told_change(name, change, margins)
         if high < -margin:
             lost.append(told)
-        elif low < -margin:
+        elif not low >= -margin:  # NaN included
             unsure.append(told)
         elif two_sided and high > margin:
             risen.append(told)
         else:
             held.append(told)
     if not (lost or unsure or risen):
-        return True, "every interval is within its margin: " + "; ".join(held) + "."
+        return True, "not inferior, every interval is within its margin: " + "; ".join(held) + "."
     said = [
         f"{what}: " + "; ".join(names)
         for what, names in (
@@ -108,6 +117,20 @@ def _quality_held(
         if names
     ]
     return False, ". ".join(said) + "."
+
+
+def _too_few(changes: dict[str, Change]) -> str | None:
+    """Say that there is too little to decide on, or None."""
+    few = min(c.n_prompts if c.n_units is None else c.n_units for c in changes.values())
+    if few >= FEWEST:
+        return None
+    what = "independent prompt" if few == 1 else "independent prompts"
+    return f"only {few} {what}: fewer than {FEWEST} cannot show a change at 95 %."
+
+
+def _largest_p(changes: dict[str, Change]) -> str:
+    found = [change.p_holm for change in changes.values() if change.p_holm is not None]
+    return f" and every corrected p at most {max(found):.2g}" if found else ""
 
 
 def told_change(name: str, change: Change, margins: dict[str, dict[str, Any]]) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
+from diversify.evaluation.markdown import markdown_summary
+
 __all__ = ["RECORD", "model_card", "write_card"]
 
 RECORD = "training.json"
@@ -47,12 +49,6 @@ PAPERS = {
     "orpo": ("ORPO", "2403.07691"),
 }
 """Method, objective or trainer -> name and arXiv id of its paper."""
-
-QUESTIONS = {
-    "collapse_fell": "Did collapse fall?",
-    "quality_held": "Did quality hold?",
-    "beats_temperature": "Was it more than turning the temperature up?",
-}
 
 
 def write_card(
@@ -176,32 +172,7 @@ def _result(comparison: Mapping[str, Any] | None) -> Iterator[str]:
     if comparison is None:
         yield "Not evaluated yet: the training says nothing about diversity or quality."
         return
-    if missing := {"measures", "verdict"} - comparison.keys():
-        raise ValueError(f"a comparison has measures and verdict; {sorted(missing)} are missing")
-    yield from _answers(comparison["verdict"])
-    for title, part in (("Diversity", "measures"), ("Quality", "qualities")):
-        rows = comparison.get(part) or {}
-        if rows:
-            yield from ("", f"| {title} | before | after | difference | 95 % interval | prompts |")
-            yield "|---|---:|---:|---:|---:|---:|"
-            yield from (_row(name, row) for name, row in rows.items())
-    yield ""
-    yield "Higher is more diverse, or better. Paired over prompts; the same prompts and sampling."
-
-
-def _answers(verdict: Mapping[str, Any]) -> Iterator[str]:
-    words = {True: "yes", False: "no", None: "not determined"}
-    reasons = verdict.get("reasons") or {}
-    for key, question in QUESTIONS.items():
-        reason = f" ({reasons[key]})" if reasons.get(key) else ""
-        yield f"- {question} **{words[verdict.get(key)]}**{reason}"
-
-
-def _row(name: str, row: Mapping[str, Any]) -> str:
-    low, high = row.get("ci95") or (None, None)
-    interval = "" if low is None or high is None else f"{low:+.3g} to {high:+.3g}"
-    numbers = (f"{row['before']:.3g}", f"{row['after']:.3g}", f"{row['difference']:+.3g}")
-    return f"| {name} | {' | '.join(numbers)} | {interval} | {row.get('n_prompts', '')} |"
+    yield from markdown_summary(comparison).splitlines()
 
 
 def _table(title: str, values: Mapping[str, Any]) -> Iterator[str]:

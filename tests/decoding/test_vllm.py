@@ -4,16 +4,28 @@ import enum
 import math
 import sys
 from abc import ABC, abstractmethod
+from itertools import pairwise
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from diversify.decoding import SamplingChain
+from diversify.decoding import ArithmeticSampling, SamplingChain
 from diversify.decoding import vllm as adapter
-from diversify.decoding.vllm import CHAIN, HOST, read_chain, vllm_arguments, written_chain
+from diversify.decoding.siblings import arithmetic_codes, arithmetic_step
+from diversify.decoding.vllm import (
+    CHAIN,
+    CODE,
+    HOST,
+    PROCESSOR,
+    chain_of,
+    read_chain,
+    vllm_arguments,
+    written_chain,
+)
 from diversify.decoding.warpers import XTC, TopNSigma
+from diversify.engines import Sampling, stable_seed
 
 OUT = -math.inf
 CHAINS = (
@@ -122,14 +134,19 @@ class SecondHost:
 
     def __init__(self, kind):
         self.tokens = torch.full((8, 64), -1, dtype=torch.int32)
-        states = SimpleNamespace(all_token_ids=SimpleNamespace(gpu=self.tokens))
+        self.prompts, self.to_read = (SimpleNamespace(np=np.zeros(8, dtype=int)) for _ in "ab")
+        states = SimpleNamespace(
+            all_token_ids=SimpleNamespace(gpu=self.tokens),
+            prompt_len=self.prompts,
+            prefill_len=self.to_read,
+        )
         self.processor = kind(SimpleNamespace(speculative_config=None), states)
         self.slots, self.lengths, self.free = {}, {}, list(range(8))
 
     def add(self, name, sampling, prompt):
         self.slots[name] = slot = self.free.pop()
         self.tokens[slot, : len(prompt)] = torch.tensor(prompt)
-        self.lengths[name] = len(prompt)
+        self.lengths[name] = self.prompts.np[slot] = self.to_read.np[slot] = len(prompt)
         self.processor.add_request(slot, sampling)
 
     def remove(self, name):
@@ -211,12 +228,124 @@ def test_frequencies_are_those_of_the_formula():
         rows.put(slot, params(chain, seed=slot if slot % 2 else None))
     counts = torch.zeros(5)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(3):
-        left = rows.apply(z.repeat(1000, 1), range(1000), lambda row: torch.zeros(1).long())
+    for step in range(3):
+        left = rows.apply(
+            z.repeat(1000, 1),
+            range(1000),
+            history=lambda row: torch.zeros(1).long(),
+            written=lambda row, step=step: step,
+        )
         drawn = left.softmax(-1).multinomial(1, generator=generator)
         counts += torch.bincount(drawn[:, 0], minlength=5)
     assert counts[4] == 0
     assert (counts / 3000 - expected).abs().sum() < 0.06
+
+
+def one_step(rows, z, written, slots=None):
+    """One step of rows whose chains need no history."""
+    slots = range(len(z)) if slots is None else slots
+    return rows.apply(z.clone(), slots, history=None, written=lambda row: written[row])
+
+
+def test_codes_take_the_tokens_of_arithmetic_sampling(processor):
+    """Siblings that join at different steps and sit anywhere still get each its own share."""
+    chain = SamplingChain.parse("temperature=1.3,top_k=20")
+    codes = arithmetic_codes(6, offset=0.15).tolist()
+    for host in hosts_of(*processor):
+        generator = torch.Generator().manual_seed(1)
+        z = [3 * torch.randn(1, VOCABULARY, generator=generator) for _ in range(4)]
+        drawn = {name: [] for name in range(6)}
+        for step in range(6):
+            if step < 3:  # two of them join at each of the first three steps
+                for name in (2 * step, 2 * step + 1):
+                    given = vllm_arguments(chain, code=codes[name])
+                    host.add(name, SimpleNamespace(**given, seed=name), [5, 6])
+            running = [n for n in drawn if n <= 2 * step + 1 and len(drawn[n]) < 4]
+            for name in set(drawn) - set(running):
+                if len(drawn[name]) == 4:
+                    host.remove(name)
+                    drawn[name].append("gone")
+            found = host.step({n: z[len(drawn[n])].clone() for n in running})
+            for name, row in found.items():
+                assert (row > OUT).sum() == 1
+                drawn[name].append(int(row.argmax()))
+                host.drawn(name, drawn[name][-1])
+        here = torch.tensor(codes, dtype=torch.float64)
+        for at in range(4):
+            left = chain.logits_processors()(torch.zeros(6, 0), z[at].repeat(6, 1))
+            tokens, here, _ = arithmetic_step(left, here)
+            assert [drawn[name][at] for name in range(6)] == tokens.tolist()
+
+
+def test_a_step_whose_token_is_thrown_away_changes_nothing():
+    """While a long prompt is read in chunks, vLLM asks for tokens that it does not take."""
+    z = torch.randn(1, VOCABULARY, generator=torch.Generator().manual_seed(2))
+    chain = SamplingChain.parse("xtc=0.02:0.5")
+    left = []
+    for steps in ((0, 0, 1, 1, 2), (0, 1, 2)):
+        rows = adapter.ChainRows()
+        for slot in range(20):
+            rows.put(slot, SimpleNamespace(**vllm_arguments(chain, code=slot / 20), seed=slot))
+        for count in steps:
+            last = one_step(rows, z.repeat(20, 1), [count] * 20)
+        left.append(last)
+    assert torch.equal(*left)
+
+
+def test_a_code_starts_afresh_after_a_preemption_and_when_it_is_spent():
+    """Its first value would repeat what the text has used up already."""
+    z = torch.zeros(1, 1024)
+    firsts, laters = [], []
+    for seed in range(200):
+        rows = adapter.ChainRows()
+        rows.put(0, SimpleNamespace(**vllm_arguments(SamplingChain([]), code=0.0), seed=seed))
+        firsts.append(int(one_step(rows, z, [7]).argmax()))  # put anew after seven tokens
+        # Of 2^-10 each, the third token brings the text below 2^-26.
+        later = [int(one_step(rows, z, [written]).argmax()) for written in (0, 1, 2, 3)]
+        assert later[:3] == [0, 0, 0]
+        laters.append(later[3])
+        fresh = (stable_seed(seed, "code", 3) >> 10) * 2.0**-53
+        assert later[3] == int(fresh * 1024)
+    for found in (firsts, laters):
+        assert len(set(found)) > 150
+        assert abs(sum(found) / 200 - 511.5) < 90  # 4 standard errors of 1024 / sqrt(12 * 200)
+
+
+def test_a_part_of_a_prompt_is_left_alone(processor):
+    """The second runner asks for rows of prompts that it has not read to the end."""
+    kind, interface = processor
+    if interface == "first":
+        pytest.skip("the first runner does not say")
+    host = SecondHost(kind)
+    host.add("a", params(SamplingChain.parse("mirostat2=1")), [5, 6, 7])
+    host.to_read.np[host.slots["a"]] = 4
+    z = torch.randn(1, 9, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(host.step({"a": z.clone()})["a"], z[0])
+    host.drawn("a", 3)
+    assert (host.step({"a": z.clone()})["a"] == OUT).any()
+
+
+def test_samples_of_a_prompt_carry_what_the_engine_sends():
+    sampling = Sampling(temperature=0.7, top_p=0.9)
+    asked = {"tokenizer": None, "seed": 11}
+    siblings = ArithmeticSampling().vllm_requests(4, sampling, **asked)
+    codes = sorted(each["extra_args"][CODE] for each in siblings)
+    assert [b - a for a, b in pairwise(codes)] == pytest.approx([0.25] * 3)
+    assert {each["extra_args"][CHAIN] for each in siblings} == {written_chain(chain_of(sampling))}
+    assert siblings == ArithmeticSampling().vllm_requests(4, sampling, **asked)
+    other = ArithmeticSampling().vllm_requests(4, sampling, **asked | {"seed": 12})
+    assert siblings[0]["extra_args"][CODE] != other[0]["extra_args"][CODE]
+    fixed = ArithmeticSampling(offset=0.1).vllm_requests(2, sampling, **asked)
+    assert [each["extra_args"][CODE] for each in fixed] == pytest.approx([0.1, 0.6])
+    chain = SamplingChain.parse("top_k=4,temperature=2")
+    assert chain.vllm_requests(2, Sampling(), **asked) == [vllm_arguments(chain)] * 2
+    assert chain.vllm_processor == ArithmeticSampling.vllm_processor == PROCESSOR
+
+
+def test_sampling_becomes_a_chain_in_the_order_of_the_hosts():
+    assert chain_of(Sampling()).text == ""
+    full = Sampling(temperature=0.5, top_k=9, top_p=0.8, min_p=0.1)
+    assert chain_of(full).text == "temperature=0.5,top_k=9,top_p=0.8,min_p=0.1"
 
 
 def test_a_chain_is_written_and_read_with_its_token_ids():
@@ -240,6 +369,23 @@ def test_a_chain_is_written_and_read_with_its_token_ids():
 def test_what_is_no_chain_is_refused_at_the_door(processor, text, message):
     with pytest.raises(ValueError, match=message):
         processor[0].validate_params(SimpleNamespace(extra_args={CHAIN: text}))
+
+
+@pytest.mark.parametrize(
+    ("extra", "options", "message"),
+    [
+        ({CHAIN: 5}, {}, "must be what written_chain returns"),
+        ({CODE: 0.5}, {}, "needs a sampling_chain beside it"),
+        ({CHAIN: "[]", CODE: 1.0}, {}, r"must be a number in \[0, 1\), got 1.0"),
+        ({CHAIN: "[]", CODE: "0.5"}, {}, r"must be a number in \[0, 1\), got '0.5'"),
+        ({CHAIN: "[]", CODE: True}, {}, r"must be a number in \[0, 1\), got True"),
+        ({CHAIN: "[]", CODE: math.nan}, {}, r"must be a number in \[0, 1\), got nan"),
+        ({CHAIN: "[]", CODE: 0.5}, {"n": 3}, "send 3 requests, got n=3"),
+    ],
+)
+def test_a_code_that_says_nothing_is_refused_at_the_door(processor, extra, options, message):
+    with pytest.raises(ValueError, match=message):
+        processor[0].validate_params(params(extra_args=extra, **options))
 
 
 def test_sampling_beside_a_chain_is_refused_at_the_door(processor):

@@ -4,20 +4,24 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from diversify.evaluation import compare, frontier, load_report, paired_change
+from diversify.evaluation import Change, compare, frontier, load_report, paired_change
+from diversify.evaluation.change import with_holm
 from diversify.evaluation.frontier import reachable
+from diversify.evaluation.verdict import judge
 
 
-def test_paired_change_is_the_mean_difference_with_scipys_bca_interval():
-    """differences 1, 1, 2, 4: mean 2; 4 of 4 prompts improved."""
+def test_paired_change_is_the_mean_difference():
+    """differences 1, 1, 2, 4: mean 2; 4 of 4 prompts improved; 2 of 16 signs are as extreme.
+
+    Four prompts get Student's interval: 2 ± 3.182 · sqrt(2 / 4), the variance being 6 / 3 = 2.
+    """
     before, after = np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 2.0, 4.0, 7.0])
     change = paired_change(before, after, resamples=2000, seed=5)
-    expected = stats.bootstrap(
-        (after - before,), np.mean, n_resamples=2000, rng=np.random.default_rng(5), batch=1000
-    ).confidence_interval
     assert change.difference == 2.0 and change.improved == 1.0 and change.n_prompts == 4
-    assert change.ci95 == pytest.approx((expected.low, expected.high))
     assert change.before == 1.5 and change.after == 3.5
+    half = stats.t.ppf(0.975, 3) * np.sqrt(0.5)
+    assert change.ci95 == pytest.approx((2 - half, 2 + half))
+    assert (change.p_value, change.p_holm, change.n_units) == (0.125, None, 4)
 
 
 def test_the_seed_and_the_number_of_resamples_matter():
@@ -27,6 +31,8 @@ def test_the_seed_and_the_number_of_resamples_matter():
     assert first == paired_change(a, b, resamples=500, seed=0).ci95
     assert first != paired_change(a, b, resamples=500, seed=1).ci95
     assert first != paired_change(a, b, resamples=600, seed=0).ci95
+    p_values = {paired_change(a, b, resamples=500, seed=seed).p_value for seed in range(4)}
+    assert len(p_values) > 1
 
 
 def test_swapping_before_and_after_mirrors_the_interval():
@@ -41,8 +47,41 @@ def test_swapping_before_and_after_mirrors_the_interval():
 def test_one_prompt_has_no_interval_and_no_difference_has_none_either():
     assert paired_change(np.array([1.0]), np.array([2.0])).ci95 == (-np.inf, np.inf)
     assert paired_change(np.ones(5), np.ones(5)).ci95 == (0.0, 0.0)
+    assert paired_change(np.ones(5), np.ones(5)).p_value == 1.0
     with pytest.raises(ValueError, match="equally long"):
         paired_change(np.ones(3), np.ones(4))
+    with pytest.raises(ValueError, match="NaN or inf for 1 of 3"):
+        paired_change(np.ones(3), np.array([1.0, np.nan, 1.0]))
+
+
+def test_what_differs_by_rounding_alone_has_not_changed():
+    """0.3 and 0.1 + 0.2 are 6e-17 apart, in the same direction for every prompt."""
+    change = paired_change(np.full(20, 0.3), np.full(20, 0.1 + 0.2))
+    assert (change.difference, change.ci95, change.improved) == (0.0, (0.0, 0.0), 0.0)
+    assert (change.sign, change.p_value, change.detectable) == (0, 1.0, None)
+
+
+def test_a_change_survives_json_and_an_old_record_has_no_test():
+    change = paired_change(np.zeros(8), np.arange(8.0), clusters=[0, 0, 1, 1, 2, 2, 3, 3])
+    record = json.loads(json.dumps(change.as_json()))
+    assert Change.from_json(record) == change and record["n_units"] == 4
+    old = {name: record[name] for name in Change._fields[:7]}
+    read = Change.from_json(old)
+    assert read[:7] == change[:7] and read[7:] == (None, None, None, None)
+    alone = paired_change(np.zeros(1), np.ones(1))
+    assert Change.from_json(json.loads(json.dumps(alone.as_json()))) == alone
+
+
+def test_holm_is_over_the_family_and_no_further():
+    """Of p .02 and .01 the smaller doubles to .02, and the larger may not be smaller than that."""
+    rows = {name: Change(0, 1, 1, (0.5, 1.5), 9, 1.0, True, p) for name, p in P_VALUES.items()}
+    found = with_holm(rows, ["a", "b"])
+    assert [found[name].p_holm for name in "abc"] == [0.02, 0.02, None]
+    with pytest.raises(ValueError, match="'d' has no p-value"):
+        with_holm(rows, ["d"])
+
+
+P_VALUES = {"a": 0.02, "b": 0.01, "c": 0.5}
 
 
 def noisy(mean, seed, n=40, spread=0.05):
@@ -111,8 +150,15 @@ def test_comparison_json_has_what_it_promises(plant, tmp_path):
         assert saved[section]
         for change in saved[section].values():
             assert {"before", "after", "difference", "ci95", "n_prompts"} <= set(change)
+            assert 0 < change["p_value"] <= 1 and change["detectable"] > 0
             assert change["difference"] == pytest.approx(change["after"] - change["before"])
     assert [point["temperature"] for point in saved["frontier"]] == [0.3, 0.6, 1.0]
+    statistics = saved["details"]["statistics"]
+    assert sorted(statistics["family"]) == sorted(saved["measures"])
+    assert (statistics["unit"], statistics["units"], statistics["unpaired"]) == ("prompt", 40, {})
+    smallest = min(change["p_value"] for change in saved["measures"].values())
+    assert all(change["p_holm"] >= 4 * smallest for change in saved["measures"].values())
+    assert "every corrected p at most" in saved["verdict"]["reasons"]["collapse_fell"]
 
 
 def test_different_recipes_are_refused_and_the_field_is_named(make_report):
@@ -133,7 +179,7 @@ def test_margins_and_kernels_must_exist(make_report):
 
 def test_hotter_is_more_diverse_but_no_better_than_its_own_sweep(make_report):
     sweep = [make_report(f"t{t}", t) for t in (0.2, 0.6, 1.0)]
-    comparison = compare(sweep[1], sweep[2], sweep=sweep, resamples=500)
+    comparison = compare(sweep[0], sweep[2], sweep=sweep, resamples=500)
     assert comparison.verdict["collapse_fell"] is True
     assert comparison.verdict["beats_temperature"] is False
 
@@ -221,3 +267,94 @@ def test_equal_length_removes_what_length_alone_brings(plant):
     matched = compare(before, after, resamples=100).length_matched
     assert matched["vendi,ngram-2"].after == pytest.approx(1.0)
     assert matched["mean_distance,ngram-2"].difference == pytest.approx(0.0)
+
+
+def grouped(report, size):
+    for number, sample in enumerate(report.samples):
+        sample["group"] = number // size
+    return report
+
+
+def test_paraphrases_are_one_piece_of_evidence(plant):
+    """Ten questions, each in four wordings that answer alike: the interval must not halve."""
+    offsets = np.repeat(noisy(0.0, 3, n=10), 4)
+    before, after = (plant(noisy(0.4, 0) + o, noisy(-2, 1), 0.6, "m") for o in (0, offsets))
+    alone = compare(before, after, resamples=2000)
+    together = compare(grouped(before, 4), grouped(after, 4), resamples=2000)
+    widths = [np.ptp(found.measures["vendi,minilm"].ci95) for found in (alone, together)]
+    assert widths[1] > 1.5 * widths[0]
+    change = together.measures["vendi,minilm"]
+    assert (change.n_prompts, change.n_units) == (40, 10)
+    assert change.difference == alone.measures["vendi,minilm"].difference
+    assert together.details["statistics"]["unit"] == "group of prompts"
+    assert together.length_matched["vendi,ngram-2"].n_units == 10
+    after.samples[7]["group"] = 99
+    with pytest.raises(ValueError, match=r"group of prompt 'p7': 1 against 99"):
+        compare(before, after)
+
+
+def test_a_prompt_without_a_group_stands_for_itself(plant):
+    before, after = (plant(noisy(d, 0, n=8), noisy(-2, 1, n=8), 0.6, "m") for d in (0.4, 0.6))
+    for report in (before, after):
+        for sample in report.samples[:4]:
+            sample["group"] = "p7"  # also the id of a prompt that has no group
+    assert compare(before, after).measures["vendi,minilm"].n_units == 5
+
+
+def test_five_prompts_decide_nothing(plant):
+    """All five rise by exactly .2: 2 of 32 signs are as extreme, more than 5 %."""
+    before, after = (plant(np.full(5, d), np.full(5, -2.0), 0.6, "m") for d in (0.4, 0.6))
+    verdict = compare(before, after).verdict
+    assert (verdict["collapse_fell"], verdict["quality_held"]) == (None, None)
+    assert "only 5 independent prompts" in verdict["reasons"]["collapse_fell"]
+    six = [plant(np.full(6, d), np.full(6, -2.0), 0.6, "m") for d in (0.4, 0.6)]
+    verdict = compare(*six).verdict
+    assert (verdict["collapse_fell"], verdict["quality_held"]) == (True, True)
+
+
+def test_prompts_without_a_value_are_left_out_and_counted(plant):
+    before = plant(noisy(0.4, 0), noisy(-2, 1), 0.6, "b")
+    after = plant(noisy(0.4, 2), noisy(-2, 3), 0.6, "a")
+    before.samples[0]["qualities"]["likelihood"] = None
+    after.samples[1]["qualities"]["likelihood"] = float("nan")
+    comparison = compare(before, after, resamples=200)
+    assert comparison.qualities["likelihood"].n_prompts == 38
+    assert comparison.details["statistics"]["unpaired"] == {"likelihood": 2}
+    assert (
+        "not on every prompt (likelihood: 38 of 40)"
+        in comparison.verdict["reasons"]["quality_held"]
+    )
+
+
+def test_quality_cannot_have_held_where_it_could_not_be_scored(plant):
+    """wit holds; of likelihood nothing is known after the change: held is not the word."""
+    before, after = (plant(noisy(0.4, i), noisy(-2, 1), 0.6, "m") for i in (0, 2))
+    for report in (before, after):
+        report.summary["config"]["qualities"]["wit"] = {"margin": 0.1, "two_sided": False}
+        for sample in report.samples:
+            sample["qualities"]["wit"] = 0.5
+    for sample in after.samples:
+        sample["qualities"]["likelihood"] = None
+    verdict = compare(before, after, resamples=200).verdict
+    assert verdict["quality_held"] is None
+    assert "likelihood could not be scored" in verdict["reasons"]["quality_held"]
+    assert compare(before, after, deciding=["wit"], resamples=200).verdict["quality_held"] is True
+
+
+@pytest.mark.parametrize(
+    ("ci95", "held"),
+    [
+        ((-0.09, 0.05), True),
+        ((-0.11, 0.05), False),
+        ((-0.30, -0.11), False),
+        ((-0.09, 0.11), True),
+        ((float("nan"), 0.05), False),
+    ],
+)
+def test_the_whole_interval_must_lie_above_minus_the_margin(ci95, held):
+    change = Change(0.0, 0.0, 0.0, ci95, 40, 0.5, True)
+    margins = {"wit": {"margin": 0.1, "two_sided": False}}
+    assert judge({}, {"wit": change}, margins, [], "minilm")["quality_held"] is held
+    likelihood = {"wit": {"margin": 0.1, "two_sided": True}}
+    both = judge({}, {"wit": change}, likelihood, [], "minilm")["quality_held"]
+    assert both is (held and ci95[1] <= 0.1)

@@ -4,17 +4,17 @@ import itertools
 import json
 import re
 from collections import Counter
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
-from diversify.evaluation import Change, Comparison, Frontier, Report, compare, evaluate
+from diversify.evaluation import Change, Frontier, compare, evaluate
 from diversify.evaluation.report import render, write_report
+from diversify.evaluation.report.answers import alike_order
+from diversify.evaluation.report.cut import PAGE
 from diversify.evaluation.report.figures import LEVELS, dumbbell, heat_map, interval_bar, level_of
 from diversify.evaluation.report.frontier_plot import FRAME, Point, Swept, frontier_plot
 from diversify.evaluation.report.names import Style, style_of
-from diversify.evaluation.report.prompts import alike_order
 from diversify.evaluation.report.svg import (
     Box,
     Label,
@@ -29,161 +29,19 @@ from diversify.evaluation.report.svg import (
 from diversify.evaluation.report.table import judged, within
 from diversify.evaluation.report.verdict import badges, headline
 from diversify.evaluation.report.visible import visible
-
-VOID = {"meta", "link", "br", "hr", "img", "input", "area", "base", "col", "source", "wbr"}
-
-
-class Page(HTMLParser):
-    """A page as lists: elements with attributes and the text inside, and any tag out of balance."""
-
-    def __init__(self, html):
-        super().__init__(convert_charrefs=True)
-        self.elements, self.stack, self.errors, self.texts = [], [], [], []
-        self.feed(html)
-        self.close()
-        self.errors += [f"never closed: {name}" for name, _ in self.stack]
-
-    def handle_starttag(self, name, attributes):
-        element = {"tag": name, "text": "", **dict(attributes)}
-        self.elements.append(element)
-        if name not in VOID:
-            self.stack.append((name, element))
-
-    def handle_endtag(self, name):
-        if not self.stack or self.stack[-1][0] != name:
-            self.errors.append(f"</{name}> closes {self.stack[-1][0] if self.stack else 'nothing'}")
-        else:
-            self.stack.pop()
-
-    def handle_data(self, text):
-        self.texts.append(text)
-        for _, element in self.stack:
-            element["text"] += text
-
-    def all(self, name, class_=None, **attributes):
-        return [
-            e
-            for e in self.elements
-            if e["tag"] == name
-            and (class_ is None or class_ in (e.get("class") or "").split())
-            and all(e.get(key.replace("_", "-")) == value for key, value in attributes.items())
-        ]
-
-    @property
-    def text(self):
-        return " ".join("".join(self.texts).split())
-
-
-def change(before, after, low=None, high=None, *, higher=True, n=3, improved=0.5):
-    """A Change; without bounds the interval lies closely around the difference."""
-    difference = after - before
-    ci95 = (difference - 0.01 if low is None else low, difference + 0.01 if high is None else high)
-    return Change(before, after, difference, ci95, n, improved, higher)
-
-
-def sample(name, prompt, texts, vendi, *, category="facts", **columns):
-    count = len(texts)
-    similarity = np.full((count, count), 0.25) + 0.75 * np.eye(count)
-    return {
-        "id": name,
-        "prompt": prompt,
-        "category": category,
-        "generations": texts,
-        "measures": {"vendi,minilm": vendi, "mean_distance,minilm": 0.4},
-        "qualities": {"relevance": 0.5},
-        "quality_values": {"relevance": [0.5] * count},
-        "monitors": {"length": 2.0, "refusal": 0.0},
-        "similarity": similarity.tolist(),
-    } | columns
-
-
-BEFORE = [
-    sample("p1", "Name a colour.", ["Blue.", "Blue.", "Red."], 1.5),
-    sample("p2", "Name a fruit.", ["Fig.", "Plum.", "Fig."], 2.0),
-    sample("p3", "Name a river.", ["Rhine.", "Nile.", "Po."], 2.5),
-]
-AFTER = [
-    sample("p1", "Name a colour.", ["Blue.", "Green.", "Red."], 2.0),
-    sample("p2", "Name a fruit.", ["Fig.", "Plum.", "Kiwi."], 3.0),
-    sample("p3", "Name a river.", ["Rhine.", "Rhine.", "Rhine."], 1.0),
-]
-REASONS = {
-    "collapse_fell": "because of A.",
-    "quality_held": "because of B.",
-    "beats_temperature": "because of C.",
-}
-
-
-def comparison(verdict=(True, True, True), **changes):
-    """A comparison of three prompts whose numbers are easy to recognise."""
-    names = ("collapse_fell", "quality_held", "beats_temperature")
-    settings = {
-        "label": "base",
-        "settings": {"engine": {"model": "base-model"}, "sampling": {"temperature": 1.0}},
-        "recipe": {
-            "prompts": {"name": "open-ended", "version": "3", "n": 3},
-            "samples": 3,
-            "qualities": [{"name": "relevance", "quality": "relevance", "model": "e5"}],
-            "kernels": [{"name": "minilm", "revision": "r7"}, {"name": "ngram-2", "revision": ""}],
-        },
-    }
-    tuned = {
-        "engine": {"model": "base-model", "adapter": "my-lora"},
-        "sampling": {"temperature": 1.0},
-    }
-    content = {
-        "labels": ("base", "tuned"),
-        "measures": {
-            "vendi,minilm": change(2.0, 3.5),
-            "mean_distance,minilm": change(0.3, 0.5),
-            "vendi,ngram-2": change(2.125, 3.875),
-            "distinct_1,words": change(0.111, 0.222),
-            "self_bleu,words": change(0.9, 0.6, higher=False),
-        },
-        "qualities": {"relevance": change(0.8, 0.79, -0.02, 0.005)},
-        "monitors": {
-            "length": change(10.0, 14.0, 3.0, 5.0, higher=False),
-            "refusal": change(0.01, 0.03, higher=False),
-        },
-        "verdict": dict(zip(names, verdict, strict=True)) | {"reasons": REASONS},
-        "details": {
-            "before": settings,
-            "after": settings | {"label": "tuned", "settings": tuned},
-            "margins": {"relevance": {"margin": 0.03, "two_sided": False}},
-            "trained_kernel": "minilm",
-            "standings": [],
-            "resamples": 777,
-            "seed": 5,
-            "confidence": 0.95,
-            "versions": {"diversify": "9.9"},
-            "git_hash": "abc1234",
-        },
-        "samples": (BEFORE, AFTER),
-    }
-    return Comparison(**(content | changes))
-
-
-def swept(temperature, vendi, relevance):
-    row = sample("p1", "Name a colour.", ["Blue."], vendi) | {"qualities": {"relevance": relevance}}
-    config = {"label": f"T {temperature}", "settings": {"sampling": {"temperature": temperature}}}
-    return Report({"config": config}, [row])
-
-
-def with_sweep(**changes):
-    points = [(0.5, 1.0, 0.9), (1.0, 2.0, 0.8), (1.5, 3.0, 0.6)]
-    sweep = Frontier(tuple(swept(*point) for point in points), tuple(p[0] for p in points))
-    plain = comparison(frontier=sweep, **changes)
-    plain.details["standings"] = [
-        {
-            "measure": "vendi,minilm",
-            "quality": "relevance",
-            "gap": 1.45,
-            "ci95": (1.21, 1.69),
-            "above": True,
-            "note": "",
-        }
-    ]
-    return plain
+from evaluation.pages import (
+    AFTER,
+    BEFORE,
+    HOSTILE,
+    REASONS,
+    Page,
+    change,
+    comparison,
+    injected,
+    sample,
+    swept,
+    with_sweep,
+)
 
 
 @pytest.fixture(scope="module")
@@ -244,12 +102,26 @@ def test_same_input_gives_the_same_page():
     assert render(comparison()) == render(comparison())
 
 
-def test_forty_prompts_of_sixteen_answers_stay_below_two_megabytes():
+def long_answers(prompts):
+    """A comparison of so many prompts, with sixteen answers of 120 words before and after."""
     words = [f"word{number % 97}" for number in range(120)]
     texts = [" ".join(words[shift:] + words[:shift]) for shift in range(16)]
-    rows = [sample(f"p{n}", f"Prompt {n}?", texts, 2.0 + n) for n in range(40)]
-    html = render(comparison(samples=(rows, rows)))
-    assert 40 * 32 * len(texts[0]) < len(html.encode()) < 2_000_000
+    rows = [sample(f"p{n}", f"Prompt {n}?", texts, 2.0 + n) for n in range(prompts)]
+    return comparison(samples=(rows, rows)), sum(map(len, texts)) * 2 * prompts
+
+
+def test_markup_stays_in_proportion_to_the_text():
+    found, text = long_answers(4)
+    size = len(render(found).encode())
+    assert text < size - 60_000 < 2.2 * text
+
+
+@pytest.mark.slow
+def test_a_hundred_prompts_of_sixteen_long_answers_stay_near_five_megabytes():
+    found, text = long_answers(100)
+    size = len(render(found).encode())
+    assert PAGE < text  # so the end of each answer had to go
+    assert PAGE < size < 5_100_000
 
 
 def test_tables_are_readable_by_a_screen_reader(page):
@@ -260,46 +132,14 @@ def test_tables_are_readable_by_a_screen_reader(page):
     for svg in page.all("svg"):
         if svg.get("overflow") == "visible":  # a marker inside a figure
             continue
+        if svg.get("class") == "map":  # its points are links
+            assert svg["role"] == "group" and svg["aria-label"]
+            continue
         assert svg.get("aria-hidden") == "true" or svg.get("role") == "img"
     assert len(page.all("h1")) == 1
 
 
 # Hostile text
-
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "</textarea></style></title><img src=x onerror=alert(1)>",
-    '" onmouseover="alert(1)',
-    "<a href='javascript:alert(1)'>x</a>",
-    "{{ 7 * 7 }}{% raw %}",
-    "<!-- ]]> &lt;b&gt;",
-]
-
-
-def injected(text):
-    """A comparison with `text` in every place that a model, a user or a file can fill."""
-    rows = tuple(
-        [sample(text, text, [text, "x"], 1.0, category=text, quality_values={text: [1.0, 2.0]})]
-        for _ in range(2)
-    )
-    chat = [{"role": text, "content": text}, {"role": "user", "content": text}]
-    for side in rows:
-        side.append(sample("chat", chat, ["a", "b"], 1.0))
-        for row in side:
-            row["measures"] |= {f"{text},{text}": 1.0}
-    plain = comparison(
-        (None, None, None),
-        labels=(text, text),
-        measures=comparison().measures | {f"{text},{text}": change(1.0, 2.0)},
-        qualities={text: change(0.5, 0.6)},
-        monitors={text: change(0.5, 0.6, higher=False)},
-        samples=rows,
-    )
-    plain.verdict["reasons"] = dict.fromkeys(REASONS, text)
-    details = plain.details | {"commands": [text], "git_hash": text, "trained_kernel": text}
-    details["after"] = {"label": text, "settings": {text: text}}
-    details["margins"] = {text: {"margin": 0.1, "two_sided": True}}
-    return Comparison(**(vars(plain) | {"details": details}))
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -548,6 +388,51 @@ def test_only_the_deciding_qualities_reach_the_headline_and_carry_a_star():
     assert "★" in cells_of(parsed, "doubted")[0] and "★" not in cells_of(parsed, "lost")[0]
 
 
+def test_p_values_and_what_could_be_found_are_told_where_they_are_known():
+    known = change(2.0, 3.5)._replace(p_value=0.0123, p_holm=0.0246, detectable=0.4)
+    alone = change(0.3, 0.5)._replace(p_value=0.00001)
+    plain = comparison(measures={"vendi,minilm": known, "distinct,minilm": alone})
+    parsed = Page(render(plain))
+    row = cells_of(parsed, "vendi,minilm")
+    assert row[3] == "+1.50 [+1.49, +1.51] detects \N{PLUS-MINUS SIGN}0.40"
+    assert row[4] == "▲ better p = 0.012, corrected 0.025"
+    assert cells_of(parsed, "distinct,minilm")[4] == "▲ better p < 0.001"
+    assert "“Detects” is the true change" in parsed.text
+    assert "corrected for all the numbers of the question" in parsed.text
+
+
+def test_a_comparison_without_tests_says_nothing_of_them(page):
+    assert "“Detects”" not in page.text and " p = " not in page.text
+    assert cells_of(page, "vendi,minilm")[4] == "▲ better"
+
+
+def test_measures_at_equal_length_have_a_group_of_their_own():
+    matched = {"vendi,ngram-2": change(1.31, 1.67)}
+    parsed = Page(render(comparison(length_matched=matched)))
+    heads = [" ".join(e["text"].split()) for e in parsed.all("th", scope="rowgroup")]
+    assert heads[3].startswith("At equal length answers cut to the shorter")
+    assert "1.67" in parsed.text and "1.67" not in Page(render(comparison())).text
+
+
+def test_the_recipe_says_how_the_tests_were_made():
+    plain = comparison()
+    plain.details["statistics"] = {
+        "interval": "BCa, stretched",
+        "test": "sign flips",
+        "family": ["vendi,minilm", "vendi,ngram-2"],
+        "correction": "Holm",
+        "power": 0.8,
+        "unit": "group of prompts",
+        "units": 7,
+        "unpaired": {"relevance": 2},
+    }
+    text = Page(render(plain)).text
+    for told in ("sign flips", "vendi,minilm, vendi,ngram-2", "Holm", "80 %", "relevance: 2"):
+        assert told in text
+    assert "group of prompts, 7 of them" in text
+    assert "Corrected together" not in Page(render(comparison())).text
+
+
 def test_missing_intervals_are_said_to_be_missing():
     endless = Change(1.0, 2.0, 1.0, (float("-inf"), float("inf")), 1, 1.0, True)
     row = cells_of(Page(render(comparison(measures={"vendi,minilm": endless}))), "vendi,minilm")
@@ -719,7 +604,7 @@ def test_frontier_shows_the_sweep_and_the_models():
     # The model before is a point of the sweep: one label names both.
     labels = [e["text"] for e in plot.all("text", "label")]
     assert sorted(labels) == ["After", "Before, T 1", "T 0.5", "T 1.5"]
-    (caption,) = Page(html).all("figcaption")
+    caption = Page(html).all("figcaption")[0]
     assert "+1.45 [+1.21, +1.69] ▲ above the curve" in " ".join(caption["text"].split())
 
 

@@ -17,9 +17,9 @@ understand would keep it from starting.
 `ChainProcessor` serves both of vLLM's interfaces, that of its first model runner and that of its
 second; it is made when it is first asked for, so that this package imports without vLLM.
 
-Tried inside vLLM 0.32 on a CPU (`make test-vllm`): the first model runner, whole texts, kept tokens
-and frequencies. Its second runner needs Triton, which has no CPU backend there; of that interface
-vLLM's own loader and classes were tried, and no running model.
+Tried inside vLLM 0.32 on a CPU (`make test-vllm`): the tokens that are kept step by step, how often
+they come, and codes, on the first model runner, and on the second, whose Triton kernels are
+interpreted there. Not tried: a GPU, several processes for one model, preemption.
 """
 
 from __future__ import annotations

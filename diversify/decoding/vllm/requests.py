@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from functools import lru_cache
 from typing import Any
 
 from transformers import GenerationConfig
@@ -72,7 +73,8 @@ def chain_of(sampling: Sampling) -> SamplingChain:
         'temperature=0.7,min_p=0.1'
     """
     options = {name: getattr(sampling, name) for name in ("temperature", "top_k", "top_p", "min_p")}
-    return SamplingChain.from_generation_config(GenerationConfig(**options))  # type: ignore[no-untyped-call]
+    config = GenerationConfig(do_sample=True, **options)  # type: ignore[no-untyped-call]
+    return SamplingChain.from_generation_config(config)
 
 
 def written_chain(chain: SamplingChain) -> str:
@@ -85,6 +87,7 @@ def written_chain(chain: SamplingChain) -> str:
     )
 
 
+@lru_cache(64)
 def read_chain(text: str) -> SamplingChain:
     """Return the chain that `written_chain` wrote.
 
@@ -93,7 +96,7 @@ def read_chain(text: str) -> SamplingChain:
     """
     try:
         written = json.loads(text)
-    except (json.JSONDecodeError, TypeError):
+    except json.JSONDecodeError:
         written = None
     if not isinstance(written, list) or not all(map(_is_step, written)):
         raise ValueError(f"{CHAIN} must be what written_chain returns, got {text!r}")
@@ -119,6 +122,8 @@ def check_request(params: Any) -> None:
         if code is not None:
             raise ValueError(f"{CODE} needs a {CHAIN} beside it, got none; [] is plain sampling")
         return
+    if not isinstance(text, str):
+        raise ValueError(f"{CHAIN} must be what written_chain returns, got {text!r}")
     read_chain(text)
     said = {name: getattr(params, name, neutral) for name, neutral in HOST.items()}
     said["top_k"] = max(said["top_k"], 0)  # -1 says the same as 0

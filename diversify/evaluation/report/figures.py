@@ -146,14 +146,17 @@ def _numbers(order: Sequence[int], cell: float, room: float) -> list[Markup]:
     """Write the answers' numbers beside the rows and above the columns."""
     middles = [room + (row + 0.5) * cell for row in range(len(order))]
     rows = [
-        tag("text", str(number + 1), x=room - 3, y=middle + 3, text_anchor="end")
+        tag("tspan", str(number + 1), x=room - 3, y=middle + 3)
         for number, middle in zip(order, middles, strict=True)
     ]
     columns = [
-        tag("text", str(number + 1), x=middle, y=room - 4, text_anchor="middle")
+        tag("tspan", str(number + 1), x=middle, y=room - 4)
         for number, middle in zip(order, middles, strict=True)
     ]
-    return rows + columns
+    return [
+        tag("text", *rows, text_anchor="end"),
+        tag("text", *columns, text_anchor="middle"),
+    ]
 
 
 def level_of(similarity: NDArray[np.float64]) -> NDArray[np.int64]:

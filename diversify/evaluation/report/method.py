@@ -87,6 +87,7 @@ def facts(comparison: Comparison) -> list[Fact]:
         "Qualities that decide": deciding(comparison),
         "Margins": [_margin(*item) for item in details.get("margins", {}).items()],
         "Interval": _interval(details),
+        **_statistics(details.get("statistics", {})),
         "Versions": [f"{name} {number}" for name, number in details.get("versions", {}).items()],
         "Code": details.get("git_hash"),
     }
@@ -124,6 +125,24 @@ def _interval(details: Mapping[str, Any]) -> str:
         f"{100 * share:g} %, paired bootstrap over prompts (bias-corrected and accelerated), "
         f"{details['resamples']:,} resamples, seed {details.get('seed')}"
     )
+
+
+def _statistics(statistics: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell how the tests were made; empty for a comparison of before there were any."""
+    if not statistics:
+        return {}
+    unpaired = statistics.get("unpaired", {})
+    return {
+        "Interval in detail": statistics.get("interval"),
+        "Test": statistics.get("test"),
+        "Corrected together": statistics.get("family"),
+        "Correction": statistics.get("correction"),
+        "Power behind “detects”": f"{100 * statistics['power']:g} %"
+        if "power" in statistics
+        else "",
+        "Unit": f"{statistics.get('unit')}, {statistics.get('units')} of them",
+        "Prompts without a value on both sides": [f"{n}: {k}" for n, k in unpaired.items()],
+    }
 
 
 def commands(comparison: Comparison) -> list[str]:

@@ -25,15 +25,16 @@ def tag(name: str, *children: str, **attributes: object) -> Markup:
     >>> print(tag("text", "a < b", x=1.5, class_="q", text_anchor="end"))
     <text x="1.5" class="q" text-anchor="end">a &lt; b</text>
     """
-    told = Markup("").join(
-        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _value(value))
+    told = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{escape(_value(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
-    inside = Markup("").join(
+    inside = "".join(
         child if isinstance(child, Markup) else escape(visible(child)) for child in children
     )
-    return Markup("<{0}{1}>{2}</{0}>").format(name, told, inside)
+    # Every part is escaped above; the names are ours.
+    return Markup(f"<{name}{told}>{inside}</{name}>")
 
 
 def _value(value: object) -> str:

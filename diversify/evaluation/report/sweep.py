@@ -47,11 +47,20 @@ class Gap(NamedTuple):
     note: str
 
 
+class Named(NamedTuple):
+    """One point of the plot in words, for the table that stands for the plot."""
+
+    label: str
+    quality: str
+    diversity: str
+
+
 class Panel(NamedTuple):
-    """One plot with what is said below it."""
+    """One plot, its points as a table, and what is said below it."""
 
     title: str
     figure: Markup
+    points: list[Named]
     gaps: list[Gap]
 
 
@@ -105,7 +114,14 @@ def _panel(
         measure=measure_name(measure).title,
         summary=_summary(sweep, points),
     )
-    yield Panel(title, figure, gaps)
+    yield Panel(title, figure, _named(sweep, points), gaps)
+
+
+def _named(sweep: list[Swept], points: list[Point]) -> list[Named]:
+    style = Style(3)
+    found = [(f"Base model at T {p.temperature:g}", p.quality, p.diversity) for p in sweep]
+    found += [(p.label, p.quality, p.diversity) for p in points]
+    return [Named(label, style.number(q), style.number(d)) for label, q, d in found]
 
 
 def _swept(comparison: Comparison, measure: str, quality: str) -> list[Swept]:

@@ -19,6 +19,7 @@ from diversify.evaluation.report.names import (
     SIMILARITY,
     WORDS,
     Name,
+    Style,
     deciding,
     kernel_name,
     measure_name,
@@ -48,7 +49,11 @@ class Cell(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One line of the table; `cells` holds the further comparisons, None where one lacks it."""
+    """One line of the table; `cells` holds the further comparisons, None where one lacks it.
+
+    `test` tells the p-values, `detectable` what a run of this size would have found; both are empty
+    where the comparison does not say.
+    """
 
     title: str
     code: str
@@ -56,6 +61,8 @@ class Row(NamedTuple):
     before: str
     cell: Cell
     bar: Markup
+    test: str
+    detectable: str
     improved: str
     prompts: int
     primary: bool
@@ -78,7 +85,11 @@ def table(comparison: Comparison, also: Mapping[str, Comparison]) -> list[Group]
         kernels, key=lambda name: (name != _trained(comparison), name in WITHOUT_KERNEL)
     )
     groups = [_measures(comparison, also, kernel) for kernel in ranked]
-    groups += [_qualities(comparison, also), _monitors(comparison, also)]
+    groups += [
+        _length_matched(comparison, also),
+        _qualities(comparison, also),
+        _monitors(comparison, also),
+    ]
     return [group for group in groups if group.rows]
 
 
@@ -115,6 +126,15 @@ def similarity(change: Change) -> Change:
         ci95=(-high, -low),
         higher_is_better=not change.higher_is_better,
     )
+
+
+def _length_matched(comparison: Comparison, also: Mapping[str, Comparison]) -> Group:
+    rows = [
+        _row(measure_name(code), code, change, [o.length_matched.get(code) for o in also.values()])
+        for code, change in comparison.length_matched.items()
+    ]
+    note = "answers cut to the shorter of the two models' median lengths, prompt by prompt"
+    return Group("At equal length", "", note, rows)
 
 
 def _qualities(comparison: Comparison, also: Mapping[str, Comparison]) -> Group:
@@ -170,11 +190,42 @@ def _row(
         before=style.number(change.before),
         cell=cell,
         bar=interval_bar(change.difference, change.ci95, cell.state, margin),
+        test=tested(change),
+        detectable=_detectable(change, style),
         improved=NONE if code in NEUTRAL else f"{100 * change.improved:.0f} %",
         prompts=change.n_prompts,
         primary=primary,
         cells=[other and _cell(name, code, other, margin) for other in others],
     )
+
+
+def tested(change: Change) -> str:
+    """Tell the p-value of a change, and what is left of it after the correction for several.
+
+    >>> tested(Change(0, 1, 1, (0.5, 1.5), 9, 1.0, True, p_value=0.0123, p_holm=0.0246))
+    'p = 0.012, corrected 0.025'
+    """
+    if change.p_value is None:
+        return ""
+    told = f"p {p_told(change.p_value)}"
+    return told if change.p_holm is None else f"{told}, corrected {p_told(change.p_holm, sign='')}"
+
+
+def p_told(p: float, *, sign: str = "= ") -> str:
+    """Write a p-value with its sign of equality; very small ones only say that they are.
+
+    >>> p_told(0.25), p_told(0.00001), p_told(0.03, sign="")
+    ('= 0.25', '< 0.001', '0.030')
+    """
+    if p < 0.001:
+        return "< 0.001"
+    return f"{sign}{p:.2f}" if p >= 0.1 else f"{sign}{p:.3f}"
+
+
+def _detectable(change: Change, style: Style) -> str:
+    if change.detectable is None or not math.isfinite(change.detectable):
+        return ""
+    return style.signed(change.detectable).replace("+", "\N{PLUS-MINUS SIGN}")
 
 
 def _cell(name: Name, code: str, change: Change, margin: Band | None) -> Cell:

@@ -11,7 +11,7 @@ from diversify.evaluation.compare import Comparison
 from diversify.evaluation.report import method
 from diversify.evaluation.report.figures import SHAPES, legend_marker
 from diversify.evaluation.report.names import lead_measure
-from diversify.evaluation.report.prompts import Prompts, prompt_views
+from diversify.evaluation.report.prompts import Prompts, Ruler, prompt_views
 from diversify.evaluation.report.sweep import Plots, sweep_plots
 from diversify.evaluation.report.table import Group, table
 from diversify.evaluation.report.verdict import Badge, badges, deck, headline
@@ -45,6 +45,8 @@ class Page(NamedTuple):
     badges: list[Badge]
     further: list[Further]
     groups: list[Group]
+    tested: bool
+    corrected: bool
     swept: bool
     plots: list[Plots]
     prompts: Prompts | None
@@ -54,7 +56,9 @@ class Page(NamedTuple):
     commands: list[str]
 
 
-def page(comparison: Comparison, title: str | None, also: Mapping[str, Comparison]) -> Page:
+def page(
+    comparison: Comparison, title: str | None, also: Mapping[str, Comparison], ruler: Ruler
+) -> Page:
     """Return the content of the report.
 
     Raises:
@@ -79,9 +83,13 @@ def page(comparison: Comparison, title: str | None, also: Mapping[str, Compariso
         badges=badges(comparison.verdict),
         further=[Further(n, headline(c), badges(c.verdict)) for n, c in also.items()],
         groups=table(comparison, also),
+        tested=any(change.p_value is not None for change in comparison.measures.values()),
+        corrected=any(change.p_holm is not None for change in comparison.measures.values()),
         swept=comparison.frontier is not None,
         plots=sweep_plots(comparison, also),
-        prompts=prompt_views(comparison, also, lead) if lead and comparison.samples[0] else None,
+        prompts=(
+            prompt_views(comparison, also, lead, ruler) if lead and comparison.samples[0] else None
+        ),
         settings=method.settings(comparison, also),
         facts=method.facts(comparison),
         notes=method.NOTES,

@@ -21,8 +21,11 @@ BIDI = {
 }
 """Characters that reorder what follows them, by the name that Unicode gives them."""
 
-# Control characters except tab and line feed, reordering characters, and halves of surrogate pairs.
-INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters except tab and line feed, reordering characters, halves of surrogate pairs, and
+# the two that no XML file may hold.
+INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 
 
 def visible(text: str) -> str:

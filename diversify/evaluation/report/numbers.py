@@ -1,0 +1,44 @@
+"""All numbers of one prompt as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from diversify.evaluation.report.names import Style, measure_name, monitor_name, quality_name
+
+SECTIONS = (("measures", measure_name), ("qualities", quality_name), ("monitors", monitor_name))
+
+
+class Number(NamedTuple):
+    """One line of a prompt's own table."""
+
+    title: str
+    code: str
+    before: str
+    after: str
+    difference: str
+    others: list[str]
+
+
+def prompt_numbers(samples: Sequence[Mapping[str, Any] | None]) -> Iterator[Number]:
+    """Return what was measured on the answers to one prompt.
+
+    Args:
+        samples: one row of `samples.jsonl` a model, before and after first.
+    """
+    before = samples[0] or {}
+    for section, named in SECTIONS:
+        for code in before.get(section, {}):
+            values = [sample[section].get(code) if sample else None for sample in samples]
+            name = named(code)
+            style = Style(1, share=True) if name.share else Style(3)
+            old, new = values[:2]
+            yield Number(
+                title=name.title,
+                code=code,
+                before=style.number(old),
+                after=style.number(new),
+                difference=style.signed(None if old is None or new is None else new - old),
+                others=[style.number(value) for value in values[2:]],
+            )

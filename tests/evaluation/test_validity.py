@@ -1,0 +1,131 @@
+"""The validity study: it counts what it says, plants what it says, and repeats itself."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from diversify.kernels import EmbeddingKernel, NgramKernel
+from diversify.measures import mean_distance, vendi
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "configs/validity").glob("*.yaml"))
+WORDS = "red blue green grey pink"
+
+
+@pytest.fixture(scope="module")
+def validity():
+    spec = importlib.util.spec_from_file_location("validity", ROOT / "eval/validity.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["validity"] = module  # where the types of its dataclass are looked up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["validity"]
+
+
+def rows(prompts=12, n=6):
+    """Answers of two words out of five; the class is the first word, of which there are 1 to 4."""
+    rng = np.random.default_rng(0)
+    colours = WORDS.split()
+    made = []
+    for prompt in range(prompts):
+        labels = rng.integers(0, 1 + prompt % 4, n).tolist()
+        texts = [f"{colours[label]} {rng.choice(colours)}" for label in labels]
+        made.append({"prompt": "Name two.", "generations": texts, "partition": labels})
+    return made
+
+
+@pytest.fixture
+def answers(validity, tiny_embedder):
+    return validity.Answers(rows(), [EmbeddingKernel(tiny_embedder), NgramKernel(2)])
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_the_configs_are_whole(validity, path):
+    study = validity.read_study(path)
+    assert study.splits >= 400
+    assert path.read_text().startswith(
+        f"# python eval/validity.py --config {path.relative_to(ROOT)}"
+    )
+
+
+def test_there_are_configs_and_unknown_keys_are_refused(validity, tmp_path):
+    assert CONFIGS
+    file = tmp_path / "c.yaml"
+    file.write_text("generations: a\nresults: b\nsplit: 3\n")
+    with pytest.raises(ValueError, match=r"unknown keys \['split'\]"):
+        validity.read_study(file)
+
+
+def test_the_values_of_halves_are_those_of_the_measures(answers):
+    places = np.array([[0, 2, 5]] * 12)
+    values = answers.values(places)
+    for prompt in (0, 7):
+        texts = [answers.texts[prompt][place] for place in (0, 2, 5)]
+        for name, kernel in answers.kernels.items():
+            S = kernel(texts)
+            assert values[f"vendi,{name}"][prompt] == pytest.approx(vendi(S))
+            assert values[f"mean_distance,{name}"][prompt] == pytest.approx(mean_distance(S))
+
+
+def test_halves_share_no_answer(validity, answers):
+    first, second = validity.halves(answers, np.random.default_rng(0))
+    assert first.shape == second.shape == (12, 3)
+    both = np.sort(np.concatenate([first, second], axis=1), axis=1)
+    assert (both == np.arange(6)).all()
+
+
+def test_planted_copies_and_classes(validity, answers):
+    """All copied: one answer is left. Classes only ever get more, and only other answers come in."""
+    rng = np.random.default_rng(1)
+    _, places = validity.halves(answers, rng)
+    assert (validity.copied(answers, places, 1.0, rng) == places[:, :1]).all()
+    assert (validity.copied(answers, places, 0.0, rng) == places).all()
+    planted = validity.varied(answers, places, 1.0, rng)
+    assert (planted != places).any() and (planted[:, 0] == places[:, 0]).all()
+    for labels, old, new in zip(answers.classes, places, planted, strict=True):
+        assert set(labels[old]) <= set(labels[new])
+        replaced = new[old != new]
+        assert not set(labels[replaced]) & set(labels[old])
+    assert (validity.varied(answers, places, 0.0, rng) == places).all()
+
+
+def test_rates_are_shares_with_wilsons_interval(validity):
+    """One of four: (1/4 + z²/8 ± z sqrt(3/64 + z²/64)) / (1 + z²/4) with z = 1.96 is .046 to .699."""
+    found = validity.rates([{"kind": {"a": i == 0}} for i in range(4)])
+    assert found == {"kind": {"a": {"rate": 0.25, "ci95": [0.0456, 0.6994]}}}
+
+
+def test_the_study_repeats_itself_and_finds_what_is_planted(validity, tiny_embedder, tmp_path):
+    file = tmp_path / "g.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows(prompts=20)))
+    study = validity.Study(
+        str(file), "none", splits=6, sizes=[6, 20, 99], shares=[1.0], shuffles=1, resamples=200
+    )
+    found = validity.run(study, tiny_embedder)
+    answers = validity.Answers(rows(prompts=20), [EmbeddingKernel(tiny_embedder), NgramKernel(2)])
+    again = validity.false_alarms(answers, study, [6, 20]), validity.ranks(answers, study)
+    assert (found["false_alarms"], found["ranks"]) == again
+    assert list(found["false_alarms"]) == ["6", "20"]
+    copies = found["power"]["copies"]["1.0"]
+    assert copies["p_value"]["vendi,ngram-2"]["rate"] == 1.0
+    assert copies["effect"]["vendi,ngram-2"] < 0 < copies["detectable"]["vendi,ngram-2"]
+    assert found["power"]["classes"]["1.0"]["effect"]["vendi,ngram-2"] > 0
+    moves = found["order"]["largest_move"]
+    assert max(moves[name] for name in moves if name != "compression_ratio,words") < 1e-12
+    columns = [validity.everything(answers, texts)["vendi,hashing"] for texts in answers.texts]
+    counts = [len(set(labels)) for labels in answers.classes.tolist()]
+    assert found["ranks"]["across_prompts"]["vendi,hashing"]["spearman"] == pytest.approx(
+        stats.spearmanr(columns, counts).statistic, abs=5e-4
+    )
+    told = validity.table(found)
+    assert "false alarms" in told and "leader clustering" in told
+
+
+def test_answers_of_different_number_are_refused(validity):
+    with pytest.raises(ValueError, match="equally many answers"):
+        validity.Answers([*rows(2, 6), *rows(1, 5)], [NgramKernel(2)])

@@ -1,0 +1,63 @@
+"""The benchmark of scoring: it times the numbers that `evaluate` gives, and knows its limits."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diversify.kernels import EmbeddingKernel
+from diversify.lexical import self_bleu
+from diversify.measures import vendi
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("scoring", ROOT / "benchmarks/scoring.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["scoring"] = module  # where the types of its dataclass are looked up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["scoring"]
+
+
+def test_it_times_every_part_and_prints_the_numbers(script, capsys):
+    arguments = ["--prompts", "4", "--samples", "5", "--peer-prompts", "2", "--repeats", "1"]
+    assert script.main(arguments) == 0
+    told = capsys.readouterr().out.splitlines()
+    found = json.loads(told[-1])
+    assert set(found["took"]) == {"floor", "scored", "one_by_one", "lexical"}
+    assert found["took"]["floor"]["ratio"] == 1.0 and found["took"]["scored"]["clock"] > 0
+    assert "all measures, as evaluate does it" in "\n".join(told)
+
+
+def test_a_broken_limit_is_told_and_only_fails_when_asked_to(script, monkeypatch, capsys):
+    monkeypatch.setattr(script, "RATIO", 0.0)
+    small = ["--prompts", "2", "--samples", "3", "--peer-prompts", "1", "--repeats", "1"]
+    assert script.main(small) == 0
+    assert script.main([*small, "--check"]) == 1
+    assert "above 0 times the floor" in capsys.readouterr().err
+
+
+def test_its_answers_are_alike_but_not_the_same(script):
+    answers = script.make_answers(2, 6, 384, 20, 0)
+    again = script.make_answers(2, 6, 384, 20, 0)
+    assert answers.texts == again.texts and np.array_equal(answers.rows, again.rows)
+    assert np.array_equal(answers(answers.texts[1][2:4]), answers.rows[1, 2:4])
+    assert len(set(answers.texts[0])) == 6
+    S = EmbeddingKernel(answers)(answers.texts[0])
+    assert 0.5 < S[0, 1] < 0.9 and 1.0 < vendi(S) < 6.0
+    assert 0.1 < self_bleu(answers.texts[0]) < 0.95
+
+
+def test_differences_are_shown_only_between_equal_definitions(script):
+    """Twice as much by another definition is no difference; 0.5 by the same one is."""
+    contest = script.Contest(
+        lambda p: 1.0 + p, {"same": lambda p: 1.5 + p, "else": lambda p: 9.0}, same=("ours", "same")
+    )
+    found = script.compete(contest, 3, 1)
+    assert [found[name]["difference"] for name in ("ours", "same", "else")] == [0.0, 0.5, None]
