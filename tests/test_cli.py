@@ -45,7 +45,10 @@ def test_the_whole_way(tiny_model_path, questions, tmp_path, capsys):
     assert set(saved["qualities"]) == {"valid_answer", "reference_likelihood", "prompt_information"}
     assert saved["verdict"]["collapse_fell"] is None  # no kernel that was not trained on
     page = tmp_path / "report.html"
-    assert main(["report", *pair, *sweep, "--output", str(page)]) == 0
+    figures = tmp_path / "figures"
+    arguments = ["report", *pair, *sweep, "--output", str(page), "--figures", str(figures)]
+    assert main(arguments) == 0
+    assert all(path.read_text("utf-8").startswith("<svg") for path in figures.iterdir())
     assert "<html" in page.read_text("utf-8")[:2000]
 
 

@@ -1,6 +1,7 @@
 """What the documents say runs: Python blocks are executed, links and commands point at something."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -57,4 +58,4 @@ def test_the_readmes_diversify_commands_are_understood():
     ]
     assert lines
     for line in lines:
-        _parser().parse_args(line.split("#")[0].split()[1:])
+        _parser().parse_args(shlex.split(line, comments=True)[1:])

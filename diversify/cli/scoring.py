@@ -140,16 +140,36 @@ def add_report(commands: Any) -> None:
     _add_pair(parser)
     parser.add_argument("--also", nargs="*", default=[], help="further reports against `before`")
     parser.add_argument("--title", help="heading of the page")
-    parser.add_argument("--output", default="report.html", help="the page to write")
+    add = parser.add_argument
+    add("--output", default="report.html", help="the page to write")
+    add("--figures", metavar="FOLDER", help="every figure as an SVG file, too")
+    add(
+        "--embedder",
+        default="none",
+        help="what the answer maps and groups of equal answers compare by: minilm, a "
+        "sentence-transformers id or path, or none for words",
+    )
+    add("--device", help="where the embedder runs; chosen if not given")
 
 
 def _report(options: argparse.Namespace) -> int:
-    from diversify.evaluation.report import write_report
+    from diversify.embedders import load_embedder
+    from diversify.evaluation.report import write_figures, write_report
+    from diversify.kernels import EmbeddingKernel
 
+    kernel = (
+        None
+        if options.embedder == "none"
+        else EmbeddingKernel(load_embedder(options.embedder, device=options.device))
+    )
     comparison = _comparison(options, options.after)
     also = [_comparison(options, path) for path in options.also]
     named = {other.labels[1]: other for other in also}
-    print(write_report(comparison, options.output, title=options.title, also=named))
+    title = options.title
+    print(write_report(comparison, options.output, title=title, also=named, kernel=kernel))
+    if options.figures:
+        files = write_figures(comparison, options.figures, also=named, kernel=kernel)
+        print(f"{len(files)} figures in {options.figures}")
     return 0
 
 
