@@ -4,7 +4,7 @@ import gc
 import os
 
 import pytest
-from vllm_server import SMALL
+from vllm_server import SERVED, SMALL, serving
 
 # Before vLLM is imported: one gigabyte for keys and values, and its errors only.
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
@@ -91,3 +91,13 @@ def random_reference(random_path):
     from diversify.engines.transformers import TransformersEngine
 
     return TransformersEngine(random_path, dtype="float32", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def base_url(tmp_path_factory):
+    """vLLM's own server with the embedded model, under the name `SERVED`, and the chain's processor."""
+    from diversify.models import embedded_model_path
+
+    log = tmp_path_factory.mktemp("vllm") / "server.log"
+    with serving(embedded_model_path(), name=SERVED, log=log) as url:
+        yield url

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from vllm_server import PYTHON, serving
+from vllm_server import SERVED
 
 from diversify.decoding import SamplingChain
 from diversify.engines import Sampling
@@ -10,24 +10,12 @@ from diversify.engines.openai import OpenAIEngine
 
 pytestmark = pytest.mark.vllm
 
-NAME = "smol"
 PROMPTS = ["Name a colour.", "Tell me a very short story."]
-
-
-@pytest.fixture(scope="module")
-def base_url(tmp_path_factory):
-    if not PYTHON.is_file():
-        pytest.skip(f"{PYTHON} is not there: make test-vllm")
-    from diversify.models import embedded_model_path
-
-    log = tmp_path_factory.mktemp("vllm") / "server.log"
-    with serving(embedded_model_path(), name=NAME, log=log) as url:
-        yield url
 
 
 def engine_at(base_url, **options):
     return OpenAIEngine(
-        NAME, base_url=base_url, flavour="extended", cache=False, retries=0, **options
+        SERVED, base_url=base_url, flavour="extended", cache=False, retries=0, **options
     )
 
 

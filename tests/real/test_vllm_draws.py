@@ -2,7 +2,7 @@
 
 import openai
 import pytest
-from vllm_server import VLLM, serving
+from vllm_server import SERVED
 
 from diversify.decoding import Stratified
 from diversify.engines import Sampling
@@ -10,20 +10,8 @@ from diversify.engines.openai import OpenAIEngine
 
 pytestmark = pytest.mark.vllm
 
-NAME = "smol"
 PROMPTS = ["Name a colour.", "Tell me a very short story."]
 WARM = Sampling(temperature=0.9, max_tokens=12, seed=3)
-
-
-@pytest.fixture(scope="module")
-def base_url(tmp_path_factory):
-    if not VLLM.is_file():
-        pytest.skip(f"{VLLM} is not there: make test-vllm")
-    from diversify.models import embedded_model_path
-
-    log = tmp_path_factory.mktemp("vllm") / "server.log"
-    with serving(embedded_model_path(), name=NAME, log=log) as url:
-        yield url
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +21,7 @@ def environment(monkeypatch):
 
 def engine_at(base_url, **options):
     options = {"flavour": "extended", "cache": False, "retries": 0} | options
-    return OpenAIEngine(NAME, base_url=base_url, api_key_env="NO_KEY", **options)
+    return OpenAIEngine(SERVED, base_url=base_url, api_key_env="NO_KEY", **options)
 
 
 def test_several_choices_of_one_request_differ_and_can_be_repeated(base_url):
@@ -83,8 +71,8 @@ def test_a_server_of_ours_before_it_gives_answers_that_differ(base_url):
     chat = [{"role": "user", "content": PROMPTS[1]}]
     with running(app) as url, openai.OpenAI(base_url=url, api_key="none") as client:
         create = client.chat.completions.create
-        found = create(model=NAME, messages=chat, n=4, max_tokens=12, seed=3)
+        found = create(model=SERVED, messages=chat, n=4, max_tokens=12, seed=3)
         assert len({choice.message.content for choice in found.choices}) == 4
         assert found.model_extra["diversify"]["completions"] == 16
-        chunks = create(model=NAME, messages=chat, max_tokens=12, seed=3, stream=True)
+        chunks = create(model=SERVED, messages=chat, max_tokens=12, seed=3, stream=True)
         assert len([c for c in chunks if c.choices[0].delta.content]) > 5

@@ -5,10 +5,10 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 SMALL = {
     "enforce_eager": True,
@@ -16,8 +16,7 @@ SMALL = {
     "max_num_seqs": 128,
     "block_size": 32,  # the smallest on a CPU; only whole blocks of a prompt are shared
 }
-PYTHON = Path(__file__).parents[2] / ".venv-vllm" / "bin" / "python"
-"""What `make test-vllm` makes; any interpreter may start a server with it."""
+SERVED = "smol"
 
 
 @contextlib.contextmanager
@@ -34,7 +33,7 @@ def serving(model, *, name, log, patience=150.0):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     # `vllm serve` is the same, but does not start from the wheel for CPUs, which has another name.
-    command = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model]
     command += ["--served-model-name", name, "--dtype", "float32"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--generation-config", "vllm"]
     command += ["--logits-processors", "diversify.decoding.vllm:ChainProcessor"]

@@ -122,7 +122,8 @@ def _interval(details: Mapping[str, Any]) -> str:
         return ""
     share = details.get("confidence", 0.95)
     return (
-        f"{100 * share:g} %, paired bootstrap over prompts (bias-corrected and accelerated), "
+        f"{100 * share:g} %, {details.get('statistics', {}).get('interval', 'BCa bootstrap')} "
+        "over prompts, paired, "
         f"{details['resamples']:,} resamples, seed {details.get('seed')}"
     )
 
