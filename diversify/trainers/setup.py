@@ -32,6 +32,7 @@ __all__ = [
     "model_source",
     "parse",
     "resume_point",
+    "take_down",
     "train_and_save",
 ]
 
@@ -231,11 +232,11 @@ def train_and_save(trainer: Any, model: Any, **record: Any) -> dict[str, Any]:
         # TRL would write its own card over ours before the upload.
         trainer.create_model_card = lambda **_: write_card(output)
         trainer.push_to_hub()
-    _take_down(trainer)
+    take_down(trainer)
     return record
 
 
-def _take_down(trainer: Any) -> None:
+def take_down(trainer: Any) -> None:
     """End the process group: together, and after what talks through it is gone.
 
     A distributed wrapper that outlives its group can wait for ever in its destructor, and so can a

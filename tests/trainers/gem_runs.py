@@ -10,6 +10,7 @@ from datasets import Dataset
 from trl import SFTConfig
 
 from diversify.trainers.gem import GEMTrainer
+from diversify.trainers.setup import take_down
 
 ANSWERS = [
     ("Name a colour.", "red"),
@@ -77,7 +78,7 @@ def main() -> None:
         text = " ".join(map(repr, [trainer.accelerator.num_processes, *losses]))
         (Path(output) / "losses.txt").write_text(text)
     trainer.accelerator.wait_for_everyone()
-    trainer.end()
+    take_down(trainer)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from diversify.advantages import AdvantageMethod, Anneal
 from diversify.kernels import NgramKernel
+from diversify.trainers.setup import take_down
 
 PROMPTS = ["Name a colour.", "Name a fruit.", "Tell me a story.", "Name a city."]
 ANSWERS = ["red", "the blue one", "green green", "two or more", "red", "how", "day and night", "no"]
@@ -97,7 +98,7 @@ def main() -> None:
         steps = [entry for entry in trainer.state.log_history if "loss" in entry]
         kept = [{k: entry[k] for k in ("loss", "grad_norm", "reward")} for entry in steps]
         Path(output, "losses.json").write_text(json.dumps(kept))
-    trainer.end()
+    take_down(trainer)
 
 
 if __name__ == "__main__":
