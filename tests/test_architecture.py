@@ -111,3 +111,11 @@ def test_every_module_imports():
     names = [name for name in names if name not in missing]
     script = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
     subprocess.run([sys.executable, "-c", script, *names], check=True)
+
+
+def test_no_two_conftests_share_a_module_name():
+    """Of two files that are both module `conftest`, the later one hides the former's classes."""
+    tests = Path(__file__).parent
+    shared = [path.parent for path in tests.rglob("conftest.py") if path.parent != tests]
+    assert shared
+    assert [folder.name for folder in shared if not (folder / "__init__.py").is_file()] == []

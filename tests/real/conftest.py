@@ -4,7 +4,8 @@ import gc
 import os
 
 import pytest
-from vllm_server import SERVED, SMALL, serving
+
+from real.vllm_server import SERVED, SMALL, serving
 
 # Before vLLM is imported: one gigabyte for keys and values, and its errors only.
 os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")

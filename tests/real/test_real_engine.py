@@ -4,9 +4,9 @@ import gc
 
 import pytest
 import torch
-from vllm_server import SMALL
 
 from diversify.engines import Engine, Sampling
+from real.vllm_server import SMALL
 
 pytestmark = pytest.mark.vllm
 

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from vllm_server import SERVED
 
 from diversify.decoding import SamplingChain
 from diversify.engines import Sampling
 from diversify.engines.openai import OpenAIEngine
+from real.vllm_server import SERVED
 
 pytestmark = pytest.mark.vllm
 

@@ -2,11 +2,11 @@
 
 import openai
 import pytest
-from vllm_server import SERVED
 
 from diversify.decoding import Stratified
 from diversify.engines import Sampling
 from diversify.engines.openai import OpenAIEngine
+from real.vllm_server import SERVED
 
 pytestmark = pytest.mark.vllm
 

@@ -1,0 +1,1 @@
+"""Tests of the chain, the engine and the server on a real vLLM; run them with `make test-vllm`."""
