@@ -15,7 +15,7 @@ from diversify.decoding.siblings import (
     arithmetic_codes,
     arithmetic_step,
 )
-from diversify.decoding.siblings.codes import LARGEST
+from diversify.decoding.siblings.codes import BLOCK, LARGEST
 from diversify.engines import Sampling
 from diversify.engines.transformers import TransformersEngine
 from diversify.models import LoadedModel, load_model
@@ -85,6 +85,43 @@ class TestStep:
     def test_a_code_on_an_edge_belongs_to_the_token_above(self) -> None:
         step = arithmetic_step(torch.zeros(1, 4), torch.tensor([0.5], dtype=torch.float64))
         assert (step.tokens.tolist(), step.codes.tolist()) == ([2], [0.0])
+
+    @pytest.mark.parametrize("vocabulary", [BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK + 3])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_blocks_do_not_show(self, vocabulary: int, dtype: torch.dtype) -> None:
+        """The same as one running sum over the vocabulary, a third of which is removed."""
+        stream = torch.Generator().manual_seed(vocabulary)
+        logits = 3 * torch.randn(4, vocabulary, generator=stream, dtype=dtype)
+        logits[:, ::3] = -torch.inf
+        logits[2, BLOCK:] = -torch.inf
+        logits[3, :-1], logits[3, -1] = -torch.inf, 0.0
+        for code in torch.rand(50, generator=stream, dtype=torch.float64).tolist():
+            codes = torch.full((4,), code, dtype=torch.float64)
+            step = arithmetic_step(logits, codes)
+            mass = logits.softmax(-1).cumsum(-1, dtype=torch.float64)
+            target = code * mass[:, -1:]
+            tokens = torch.searchsorted(mass, target, right=True)
+            assert step.tokens.tolist() == tokens.squeeze(-1).tolist()
+            high = mass.gather(-1, tokens)
+            low = (mass - mass.diff(dim=-1, prepend=torch.zeros(4, 1))).gather(-1, tokens)
+            torch.testing.assert_close(step.widths, (high - low).squeeze(-1) / mass[:, -1])
+            rest = ((target - low) / (high - low)).squeeze(-1)
+            torch.testing.assert_close(step.codes, rest, rtol=1e-9, atol=1e-9)
+
+    def test_rounding_at_the_end_of_a_block_takes_no_removed_token(self) -> None:
+        """The sum of a block and its running sum need not agree in the last bit."""
+        stream = torch.Generator().manual_seed(2)
+        logits = 5 * torch.randn(200, 4 * BLOCK, generator=stream)
+        logits[:, BLOCK // 2 :: BLOCK // 2] = -torch.inf
+        logits.unflatten(-1, (-1, BLOCK))[..., BLOCK - 5 :] = -torch.inf
+        p = logits.softmax(-1).double()
+        ends = p.unflatten(-1, (-1, BLOCK)).sum(-1).cumsum(-1)
+        for block in range(4):
+            edge = ends[:, block] / ends[:, -1]
+            for codes in (edge, edge.nextafter(torch.zeros_like(edge)), edge.clamp(max=LARGEST)):
+                step = arithmetic_step(logits, codes.clamp(max=LARGEST))
+                assert bool((p.gather(-1, step.tokens.unsqueeze(-1)) > 0).all())
+                assert bool(((step.codes >= 0) & (step.codes < 1)).all())
 
     @pytest.mark.parametrize("bad", [torch.nan, -torch.inf])
     def test_a_row_without_a_distribution(self, bad: float) -> None:

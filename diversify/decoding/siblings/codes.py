@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from diversify.kernels import check_integer
 
@@ -13,6 +14,10 @@ __all__ = ["LARGEST", "Step", "arithmetic_codes", "arithmetic_step"]
 
 LARGEST = 1.0 - 2.0**-53
 """The largest float64 below 1."""
+
+
+BLOCK = 256
+"""Tokens whose probabilities are summed together; near the root of a vocabulary's size."""
 
 
 class Step(NamedTuple):
@@ -89,16 +94,35 @@ def arithmetic_step(logits: Tensor, codes: Tensor) -> Step:
         vocabulary is left out.
     """
     probabilities = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1)
-    mass = probabilities.cumsum(-1, dtype=torch.float64)
-    total = mass[:, -1:]
+    # Only the sums of blocks, and the sums within the one block of each row's code, are needed: a
+    # running sum over the whole vocabulary in float64 would take longer than the softmax.
+    if short := -probabilities.shape[-1] % BLOCK:
+        probabilities = pad(probabilities, (0, short))
+    blocks = probabilities.reshape(len(probabilities), -1, BLOCK)
+    ends = blocks.sum(-1, dtype=torch.float64).cumsum(-1)
+    total = ends[:, -1:]
     if not bool(torch.isfinite(total).all()):
         raise ValueError("every row needs a finite logit and no NaN, got one without")
     # The sum is 1 but for rounding; and a code below 1 stays below it when scaled.
-    target = (codes.unsqueeze(-1) * total).contiguous()
-    tokens = torch.searchsorted(mass, target, right=True)
-    high = mass.gather(-1, tokens)
-    low = torch.where(tokens > 0, mass.gather(-1, (tokens - 1).clamp(min=0)), 0.0)
-    rest = ((target - low) / (high - low)).squeeze(-1)
+    block, within = _interval(ends, codes.unsqueeze(-1) * total)
+    inside = blocks.take_along_dim(block.unsqueeze(-1), dim=-2).squeeze(-2)
+    mass = inside.cumsum(-1, dtype=torch.float64)
+    token, rest = _interval(mass, within)
+    widths = inside.take_along_dim(token, dim=-1).double()
     return Step(
-        tokens.squeeze(-1), rest.clamp(min=0.0, max=LARGEST), ((high - low) / total).squeeze(-1)
+        (block * BLOCK + token).squeeze(-1),
+        (rest / widths).squeeze(-1).clamp(min=0.0, max=LARGEST),
+        (widths / total).squeeze(-1),
     )
+
+
+def _interval(ends: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Find the interval that holds a number, and how far into it the number lies: each (rows, 1).
+
+    `ends` are the upper ends (rows, k), in order. A number that rounding has put beyond the last one
+    belongs to the last interval that is not empty.
+    """
+    target = torch.minimum(target, ends[:, -1:].nextafter(torch.zeros_like(target))).contiguous()
+    place = torch.searchsorted(ends, target, right=True)
+    below = ends.take_along_dim((place - 1).clamp(min=0), dim=-1)
+    return place, target - torch.where(place > 0, below, 0.0)
