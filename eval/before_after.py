@@ -18,20 +18,17 @@ instrument in `diversify.evaluation`.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import os
 import shlex
 import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from diversify.cli.studies import exit_code, idle_lightly, read_config
 from diversify.cli.tables import clock, verdict_table
 from diversify.decoding import Direct, OverGenerate
 from diversify.embedders import load_embedder
@@ -148,20 +145,8 @@ def main() -> int:
     parser.add_argument("--output", help="another output folder than the config's")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    if "GOMP_SPINCOUNT" not in os.environ:
-        # Torch's waiting threads spin; beside any other process that costs half the speed or more.
-        # The library reads this once, when it is loaded: hence a fresh start.
-        os.environ["GOMP_SPINCOUNT"] = "10000"
-        os.execv(sys.executable, [sys.executable, *sys.argv])
-    try:
-        run(read_study(Path(options.config), options.output))
-    except KeyboardInterrupt:
-        print("\nstopped; the same command continues where it was", file=sys.stderr)
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        print(f"\nbefore_after: {error}", file=sys.stderr)
-        return 1
-    return 0
+    idle_lightly()
+    return exit_code("before_after", lambda: run(read_study(Path(options.config), options.output)))
 
 
 def read_study(path: Path, output: str | None) -> Study:
@@ -170,19 +155,11 @@ def read_study(path: Path, output: str | None) -> Study:
     In its strings `{output}` stands for the output folder, `{dtype}` for the number format that
     suits this machine, `{bf16}` for whether that is bfloat16.
     """
-    if not path.is_file():
-        raise ValueError(f"no config file {path}")
-    record = yaml.safe_load(path.read_text("utf-8"))
-    known = {entry.name for entry in fields(Study)}
-    if unknown := sorted(set(record) - known):
-        raise ValueError(f"{path}: unknown keys {unknown}; the keys are {sorted(known)}")
-    folder = output or record["output"]
     dtype = str(best_dtype(best_device())).removeprefix("torch.")
+    given = {} if output is None else {"output": output}
+    folder = read_config(path, Study, given=given).output
     places = {"output": folder, "dtype": dtype, "bf16": str(dtype == "bfloat16").lower()}
-    text = json.dumps(record)
-    for name, value in places.items():
-        text = text.replace(f"{{{name}}}", value)
-    return Study(**(json.loads(text) | {"output": folder}))
+    return read_config(path, Study, places=places, given={"output": folder})
 
 
 def run(study: Study) -> Comparison:

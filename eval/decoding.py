@@ -24,17 +24,15 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from diversify.cli.studies import add_result, exit_code, idle_lightly, read_config
 from diversify.decoding import Direct, SamplingChain, Strategy, build_strategy
 from diversify.decoding.prompting import PLAIN
 from diversify.decoding.siblings import build_decoder, check_decoder
@@ -60,6 +58,9 @@ POOL = "pool"
 MEASURED = ("vendi", "mean_distance")
 WAYS = ("chain", "decoder", "strategy", "adapter_scale")
 """Keys of a method that say what it is; plain sampling has none of them."""
+
+TUNED_NAME = "tuned"
+"""What plain sampling of a model with an adapter is called on the page, beside that without one."""
 
 FALLS_BACK = ("verbalized", "stratified", "titles-first")
 """Strategies that ask plainly where the model has not written the list it was asked for."""
@@ -105,35 +106,23 @@ def main() -> int:
     parser.add_argument("--plot", action="store_true", help="draw the figure, only")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    if "GOMP_SPINCOUNT" not in os.environ:
-        # Waiting threads spin; beside another process that costs half the speed. Read at start-up.
-        os.environ["GOMP_SPINCOUNT"] = "10000"
-        os.execv(sys.executable, [sys.executable, *sys.argv])
-    try:
+    idle_lightly()
+
+    def work() -> None:
         study = read_study(Path(options.config))
         if not (options.page or options.plot):
             run(study, options.only)
-        results = json.loads(Path(study.results).read_text("utf-8"))
         if not options.plot:
-            write_page(Path(study.page), results)
+            write_page(Path(study.page), page_results(study))
         if not options.page:
-            write_figure(Path(study.figure), results)
-    except KeyboardInterrupt:
-        print("\nstopped; the same command continues where it was", file=sys.stderr)
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        print(f"\ndecoding: {error}", file=sys.stderr)
-        return 1
-    return 0
+            write_figure(Path(study.figure), json.loads(Path(study.results).read_text("utf-8")))
+
+    return exit_code("decoding", work)
 
 
 def read_study(path: Path) -> Study:
     """Read a config and check that it holds together."""
-    record = yaml.safe_load(path.read_text("utf-8"))
-    known = {entry.name for entry in fields(Study)}
-    if unknown := sorted(set(record) - known):
-        raise ValueError(f"{path}: unknown keys {unknown}; the keys are {sorted(known)}")
-    study = Study(**record)
+    study = read_config(path, Study)
     if PLAIN_NAME not in study.methods:
         raise ValueError(f"methods must have {PLAIN_NAME!r}, what the others are compared with")
     if missing := {*study.temperatures, study.reference} - {*study.sweep}:
@@ -202,9 +191,7 @@ def run(study: Study, only: list[str] | None) -> None:
             failed.append(name)
             print(f"[{number}/{len(order)}] {name} failed: {error}")
             continue
-        found = json.loads(results.read_text("utf-8")) if results.is_file() else {}
-        results.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(results, json.dumps(found | {name: row}, indent=1) + "\n")
+        add_result(results, name, row)
         told = cell(row).replace("<br>", "; ")
         print(f"[{number}/{len(order)}] {name}: {time.monotonic() - begun:.0f} s. {told}")
         sys.stdout.flush()
@@ -399,6 +386,12 @@ def corrected_values(results: Mapping[str, Any]) -> dict[str, float]:
         if gap and gap["p_value"] is not None:
             raw[name] = gap["p_value"]
     return dict(zip(raw, holm([*raw.values()]), strict=True))
+
+
+def page_results(study: Study) -> dict[str, Any]:
+    """Return what a study has found, by the names that the page has for its methods."""
+    results = json.loads(Path(study.results).read_text("utf-8"))
+    return {TUNED_NAME if study.adapter and n == PLAIN_NAME else n: results[n] for n in results}
 
 
 def write_page(page: Path, results: Mapping[str, Any]) -> None:

@@ -17,17 +17,15 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import re
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from diversify.cli.studies import add_result, exit_code, idle_lightly, read_config
 from diversify.embedders import load_embedder
 from diversify.engines import Sampling
 from diversify.engines.transformers import TransformersEngine
@@ -78,31 +76,20 @@ def main() -> int:
     parser.add_argument("--page", action="store_true", help="write the results into the page, only")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR)
-    if "GOMP_SPINCOUNT" not in os.environ:
-        # Waiting threads spin; beside another process that costs half the speed. Read at start-up.
-        os.environ["GOMP_SPINCOUNT"] = "10000"
-        os.execv(sys.executable, [sys.executable, *sys.argv])
-    try:
+    idle_lightly()
+
+    def work() -> None:
         study = read_study(Path(options.config))
         if not options.page:
             run(study, options.only)
         write_page(Path(study.page), json.loads(Path(study.results).read_text("utf-8")))
-    except KeyboardInterrupt:
-        print("\nstopped; the same command continues where it was", file=sys.stderr)
-        return 130
-    except (ValueError, OSError, ImportError) as error:
-        print(f"\nmethods: {error}", file=sys.stderr)
-        return 1
-    return 0
+
+    return exit_code("methods", work)
 
 
 def read_study(path: Path) -> Study:
     """Read a config and check that its names hold together."""
-    record = yaml.safe_load(path.read_text("utf-8"))
-    known = {entry.name for entry in fields(Study)}
-    if unknown := sorted(set(record) - known):
-        raise ValueError(f"{path}: unknown keys {unknown}; the keys are {sorted(known)}")
-    study = Study(**record)
+    study = read_config(path, Study)
     for name, method in study.methods.items():
         if method["family"] not in study.families:
             raise ValueError(f"{name}: family must be one of {sorted(study.families)}")
@@ -131,9 +118,7 @@ def run(study: Study, only: list[str] | None) -> None:
         if name != family["control"]:
             against["control"] = compare_reports(study, lab.report(family["control"], None), report)
         row = result_row(study.methods[name], against, seconds, lab.steps(adapter))
-        found = json.loads(results.read_text("utf-8")) if results.is_file() else {}
-        results.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(results, json.dumps(found | {name: row}, indent=1) + "\n")
+        add_result(results, name, row)
         print(f"[{number}/{len(order)}] {name}: {time.monotonic() - begun:.0f} s. {cell(row)}")
         sys.stdout.flush()
 
