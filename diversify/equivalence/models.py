@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,27 @@ from diversify.kernels import Pair, pair_similarity
 __all__ = ["CrossEncoderSame", "EmbeddingSame", "EntailmentSame"]
 
 
-class EmbeddingSame:
+class _ByThreshold:
+    """What follows from a score for each pair and the threshold that it has to reach."""
+
+    threshold: float
+
+    def scores(self, pairs: Sequence[Pair]) -> Floats:
+        """Return the score of each pair, (n,)."""
+        raise NotImplementedError
+
+    def judge(self, pairs: Sequence[Pair]) -> list[bool | None]:
+        """Judge many pairs."""
+        return judge_open(
+            pairs, lambda open_: [bool(score >= self.threshold) for score in self.scores(open_)]
+        )
+
+    def __call__(self, first: str, second: str) -> bool:
+        """Judge one pair."""
+        return self.judge([(first, second)])[0] is not False
+
+
+class EmbeddingSame(_ByThreshold):
     """Two texts are the same if the cosine of their embeddings reaches a threshold.
 
     The level of the cosine depends on the embedder: find the threshold of yours with `calibrate`.
@@ -66,16 +86,8 @@ class EmbeddingSame:
         """Return the cosine of each pair, (n,) in [-1, 1]."""
         return pair_similarity(self.embedder, pairs)
 
-    def judge(self, pairs: Sequence[Pair]) -> list[bool | None]:
-        """Judge many pairs."""
-        return judge_open(pairs, _reaching(self.threshold, self.scores))
 
-    def __call__(self, first: str, second: str) -> bool:
-        """Judge one pair."""
-        return self.judge([(first, second)])[0] is not False
-
-
-class CrossEncoderSame:
+class CrossEncoderSame(_ByThreshold):
     """Two texts are the same if a classifier that reads both says so.
 
     Of a model with two labels the score is the probability of label 1 (softmax); of one with a
@@ -148,14 +160,6 @@ class CrossEncoderSame:
         """Return the score of each pair in its order, (n,)."""
         return self.classifier.kept("same", pairs, self._compute)
 
-    def judge(self, pairs: Sequence[Pair]) -> list[bool | None]:
-        """Judge many pairs, in batches."""
-        return judge_open(pairs, _reaching(self.threshold, self.scores))
-
-    def __call__(self, first: str, second: str) -> bool:
-        """Judge one pair."""
-        return self.judge([(first, second)])[0] is not False
-
     def _compute(self, pairs: list[Pair]) -> Floats:
         labels = len(self.classifier.labels)
         if labels > 2:
@@ -168,7 +172,7 @@ class CrossEncoderSame:
         return self.classifier.outputs(pairs, softmax=True)[:, 1]
 
 
-class EntailmentSame:
+class EntailmentSame(_ByThreshold):
     r"""Two texts are the same if each entails the other.
 
     .. math:: \min(p(a \Rightarrow b), p(b \Rightarrow a)) \ge \tau
@@ -241,14 +245,6 @@ class EntailmentSame:
         probability = self.classifier.kept("entailment", both, self._compute)
         return np.minimum(probability[: len(pairs)], probability[len(pairs) :])
 
-    def judge(self, pairs: Sequence[Pair]) -> list[bool | None]:
-        """Judge many pairs, in batches."""
-        return judge_open(pairs, _reaching(self.threshold, self.scores))
-
-    def __call__(self, first: str, second: str) -> bool:
-        """Judge one pair."""
-        return self.judge([(first, second)])[0] is not False
-
     def _compute(self, pairs: list[Pair]) -> Floats:
         labels = [label.lower() for label in self.classifier.labels]
         if "entailment" not in labels or len(labels) < 2:
@@ -257,10 +253,3 @@ class EntailmentSame:
                 f"{self.classifier.labels}"
             )
         return self.classifier.outputs(pairs, softmax=True)[:, labels.index("entailment")]
-
-
-def _reaching(
-    threshold: float, scores: Callable[[list[Pair]], Floats]
-) -> Callable[[list[Pair]], list[bool | None]]:
-    """Return a judge of pairs by the threshold of their scores."""
-    return lambda pairs: [bool(score >= threshold) for score in scores(pairs)]
