@@ -22,7 +22,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
+
+from diversify.counts import NgramCounts
 
 __all__ = [
     "Embedder",
@@ -108,6 +109,11 @@ class EmbeddingKernel:
         """The name of the embedder."""
         return callable_name(self.embedder)
 
+    @property
+    def revision(self) -> str:
+        """The version of the embedder and its options, "" where it does not say: for reports."""
+        return str(getattr(self.embedder, "revision", ""))
+
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Compare every text with every other: (n,) texts to (n, n) cosines."""
         distinct, index = _distinct(texts)
@@ -172,24 +178,29 @@ class NgramKernel:
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Compare every text with every other: (n,) texts to (n, n) cosines of counts."""
         distinct, index = _distinct(texts)
-        column: dict[tuple[str, ...], int] = {}
-        rows, columns, counts = [], [], []
-        for row, text in enumerate(distinct):
-            tokens = self.tokenize(text)
-            grams = Counter(gram for k in range(1, self.n + 1) for gram in ngrams(tokens, k))
-            # A text without words gets one n-gram of its own, so that it has a direction: equal
-            # to other texts without words, orthogonal to everything else.
-            for gram, count in (grams or Counter({(): 1})).items():
-                rows.append(row)
-                columns.append(column.setdefault(gram, len(column)))
-                counts.append(float(count))
-        shape = (len(distinct), len(column))
-        matrix = csr_array((counts, (rows, columns)), shape=shape, dtype=np.float64)
-        product: NDArray[np.float64] = (matrix @ matrix.T).toarray()
+        cosine = self.of_counts(NgramCounts([self.tokenize(text) for text in distinct]))
+        return cosine if len(distinct) == len(index) else cosine[np.ix_(index, index)]
+
+    def of_counts(self, counts: NgramCounts) -> NDArray[np.float64]:
+        """Compare texts that have been cut into tokens and counted already: (n, n) cosines.
+
+        What the call gives, if the counts are those of the same tokens; so one count of a prompt's
+        answers serves this kernel and every lexical quantity.
+
+        Example:
+            >>> counts = NgramCounts([words("the red fox"), words("the red hen")])
+            >>> print(NgramKernel().of_counts(counts))
+            [[1.  0.6]
+             [0.6 1. ]]
+        """
+        product = counts.products(self.n)
+        # A text without words gets one n-gram of its own, so that it has a direction: equal to
+        # other texts without words, orthogonal to everything else.
+        empty = counts.lengths == 0
+        product[np.ix_(empty, empty)] = 1.0
         # Counts are whole numbers, so texts with equal counts give exactly 1 here.
         square = product.diagonal()
-        cosine = product / np.sqrt(np.outer(square, square))
-        return np.minimum(cosine, 1.0)[np.ix_(index, index)]
+        return np.minimum(product / np.sqrt(np.outer(square, square)), 1.0)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,14 @@ unless `tokenize` says otherwise; n-grams never cross from one text into the nex
 
 import gzip
 import math
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from diversify.counts import NgramCounts
 from diversify.kernels import Tokenize, check_integer, check_texts, ngrams, words
 
 __all__ = [
@@ -25,6 +28,7 @@ __all__ = [
     "distinct_n",
     "exact_duplicate_rate",
     "expectation_adjusted_distinct",
+    "lexical_all",
     "repetition",
     "self_bleu",
 ]
@@ -59,8 +63,8 @@ def distinct_n(texts: Sequence[str], n: int, *, tokenize: Tokenize = words) -> f
         J. Li et al., "A Diversity-Promoting Objective Function for Neural Conversation Models",
         arXiv 1510.03055.
     """
-    grams = _pooled(texts, n, tokenize)
-    return len(set(grams)) / len(grams) if grams else 0.0
+    n = check_integer("n", n, 1)
+    return _distinct_n_of(_counted(texts, tokenize), n)
 
 
 def expectation_adjusted_distinct(
@@ -96,16 +100,17 @@ def expectation_adjusted_distinct(
         Liu et al., "Rethinking and Refining the Distinct Metric", arXiv 2202.13587. No deviation.
     """
     vocabulary = check_integer("vocabulary", vocabulary, 1)
-    grams = _pooled(texts, n, tokenize)
-    unique = len(set(grams))
+    n = check_integer("n", n, 1)
+    counts = _counted(texts, tokenize)
+    unique, total = counts.of(n).different, counts.total(n)
     if n == 1 and unique > vocabulary:
         raise ValueError(
             f"vocabulary must be at least {unique}, the different words, got {vocabulary}"
         )
-    if vocabulary == 1 or not grams:
+    if vocabulary == 1 or not total:
         return float(unique)
     # expm1 and log1p: with a large vocabulary the plain formula loses most of its digits.
-    return unique / (-vocabulary * math.expm1(len(grams) * math.log1p(-1.0 / vocabulary)))
+    return unique / (-vocabulary * math.expm1(total * math.log1p(-1.0 / vocabulary)))
 
 
 def self_bleu(texts: Sequence[str], n: int = 4, *, tokenize: Tokenize = words) -> float:
@@ -141,29 +146,7 @@ def self_bleu(texts: Sequence[str], n: int = 4, *, tokenize: Tokenize = words) -
         `sentence_bleu` averaged over texts, in one pass instead of one pass per pair.
     """
     n = check_integer("n", n, 1)
-    tokens = [list(tokenize(text)) for text in check_texts(texts)]
-    if len(tokens) < 2:
-        return 0.0
-    log_precision = [0.0] * len(tokens)
-    alone: set[int] = set()
-    for k in range(1, n + 1):
-        counts = [Counter(ngrams(text, k)) for text in tokens]
-        second = _second_largest(counts)
-        for i, count in enumerate(counts):
-            # The largest count among the *other* texts is needed. Where this text holds the
-            # largest count of all, that is the second largest; where it does not, its own count
-            # is at most the second largest. So one table serves every text.
-            matches = sum(min(times, second[gram]) for gram, times in count.items())
-            if k == 1 and not matches:
-                alone.add(i)
-            log_precision[i] += math.log((matches or SMOOTHING) / (count.total() or 1)) / n
-    lengths = sorted(len(text) for text in tokens)
-    bleu = [
-        math.exp(log_precision[i] + min(0.0, 1.0 - _nearest_length(lengths, len(text)) / len(text)))
-        for i, text in enumerate(tokens)
-        if i not in alone
-    ]
-    return math.fsum(bleu) / len(tokens)
+    return _self_bleu_of(_counted(texts, tokenize), n)
 
 
 def compression_ratio(texts: Sequence[str]) -> float:
@@ -246,7 +229,9 @@ def repetition(text: str, n: int = 3, *, tokenize: Tokenize = words) -> float:
         `rep-n` of Welleck et al., "Neural Text Generation with Unlikelihood Training", arXiv
         1908.04319, for n-grams of words.
     """
-    grams = _pooled([text], n, tokenize)
+    n = check_integer("n", n, 1)
+    (text,) = check_texts([text])
+    grams = list(ngrams(tokenize(text), n))
     return 1.0 - len(set(grams)) / len(grams) if grams else 0.0
 
 
@@ -267,29 +252,97 @@ HIGHER_IS_BETTER: dict[str, bool] = {
 """Whether a higher value means more diverse texts, for each name of `LEXICAL`."""
 
 
-def _pooled(texts: Sequence[str], n: int, tokenize: Tokenize) -> list[tuple[str, ...]]:
-    """List the n-grams of all texts, none across two texts."""
+def lexical_all(
+    texts: Sequence[str],
+    quantities: Mapping[str, Callable[[Sequence[str]], float]] | None = None,
+    *,
+    counts: NgramCounts | None = None,
+) -> dict[str, float]:
+    """Take many lexical quantities of one set of texts; their n-grams are counted once.
+
+    Quantities of this module serve themselves from one `NgramCounts`, whatever options
+    `functools.partial` has bound to them, unless they cut texts by a `tokenize` of their own. Any
+    other is called as it is.
+
+    Args:
+        texts: The set of texts.
+        quantities: Name -> quantity; all of `LEXICAL` by default.
+        counts: The counts of `words` of these texts, if they are at hand.
+
+    Returns:
+        Name -> value, what each quantity gives by itself.
+
+    Raises:
+        ValueError: If `texts` are not strings, or the counts are those of another number of texts.
+
+    Example:
+        >>> found = lexical_all(["a b c", "a b d"])
+        >>> round(found["distinct_1"], 4), found["distinct_2"]
+        (0.6667, 0.75)
+    """
+    texts = check_texts(texts)
+    counts = _counted(texts, words) if counts is None else counts
+    if len(counts.lengths) != len(texts):
+        raise ValueError(f"counts must be those of {len(texts)} texts, got {len(counts.lengths)}")
+    found = {}
+    for name, quantity in (LEXICAL if quantities is None else quantities).items():
+        function: Any = quantity
+        options: dict[str, Any] = {}
+        if isinstance(quantity, partial) and not quantity.args:
+            function, options = quantity.func, quantity.keywords
+        if function in _OF_COUNTS and "tokenize" not in options:
+            found[name] = _OF_COUNTS[function](counts, **options)
+        else:
+            found[name] = float(quantity(texts))
+    return found
+
+
+def _counted(texts: Sequence[str], tokenize: Tokenize) -> NgramCounts:
+    return NgramCounts([tokenize(text) for text in check_texts(texts)])
+
+
+def _distinct_n_of(counts: NgramCounts, n: int) -> float:
     n = check_integer("n", n, 1)
-    return [gram for text in check_texts(texts) for gram in ngrams(tokenize(text), n)]
+    total = counts.total(n)
+    return counts.of(n).different / total if total else 0.0
 
 
-def _second_largest(counts: list[Counter[tuple[str, ...]]]) -> dict[tuple[str, ...], int]:
-    """Find, for each n-gram, its second largest count over the texts, 0 if only one has it."""
-    largest: dict[tuple[str, ...], int] = {}
-    second: dict[tuple[str, ...], int] = {}
-    for count in counts:
-        for gram, times in count.items():
-            top = largest.get(gram, 0)
-            if times > top:
-                largest[gram], second[gram] = times, top
-            else:
-                second[gram] = max(second[gram], times)
-    return second
+def _self_bleu_of(counts: NgramCounts, n: int = 4) -> float:
+    n = check_integer("n", n, 1)
+    lengths = counts.lengths
+    texts = len(lengths)
+    if texts < 2:
+        return 0.0
+    log_precision = np.zeros(texts)
+    alone = np.zeros(texts, dtype=bool)
+    for k in range(1, n + 1):
+        gram, text, times, _ = counts.of(k)
+        # The largest count among the *other* texts is needed. Where a text holds the largest
+        # count of all, that is the second largest; where it does not, its own count is at most
+        # the second largest. So one table serves every text.
+        clipped = np.minimum(times, counts.second_largest(k)[gram])
+        # As floats: of no n-grams at all NumPy counts whole numbers, weights or not.
+        matches = np.bincount(text, weights=clipped, minlength=texts).astype(np.float64)
+        if k == 1:
+            alone = matches == 0
+        matches[matches == 0] = SMOOTHING
+        log_precision += np.log(matches / np.maximum(counts.per_text(k), 1)) / n
+    # A text without words is alone, and its length no divisor.
+    shortfall = np.minimum(0.0, 1.0 - _nearest_lengths(lengths) / np.maximum(lengths, 1))
+    bleu = np.where(alone, 0.0, np.exp(log_precision + shortfall))
+    return math.fsum(bleu.tolist()) / texts
 
 
-def _nearest_length(lengths: list[int], length: int) -> int:
-    """Find the length of another text nearest to one of the sorted lengths, ties to the shorter."""
-    start = bisect_left(lengths, length)
-    # The entry at `start` is the text itself; its neighbours are the nearest others.
-    neighbours = lengths[max(start - 1, 0) : start] + lengths[start + 1 : start + 2]
-    return min(neighbours, key=lambda other: (abs(other - length), other))
+# The part of a quantity that comes after counting.
+_OF_COUNTS: dict[Any, Callable[..., float]] = {distinct_n: _distinct_n_of, self_bleu: _self_bleu_of}
+
+
+def _nearest_lengths(lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Find for each of two or more lengths the nearest one of another text, ties to the shorter."""
+    order = np.argsort(lengths)
+    ascending = lengths[order].astype(np.float64)
+    before = np.concatenate([[-np.inf], ascending[:-1]])
+    after = np.concatenate([ascending[1:], [np.inf]])
+    nearest = np.empty(len(lengths))
+    nearest[order] = np.where(ascending - before <= after - ascending, before, after)
+    return nearest

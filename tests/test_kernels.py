@@ -1,6 +1,7 @@
 """Kernels: texts to similarity matrices."""
 
 import pickle
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
+from diversify.counts import NgramCounts
 from diversify.kernels import (
     EmbeddingKernel,
     EquivalenceKernel,
@@ -187,6 +189,26 @@ class TestNgramKernel:
         for _ in range(20):
             texts = [" ".join(rng.choice(list("abc"), size=rng.integers(0, 6))) for _ in range(12)]
             assert np.linalg.eigvalsh(NgramKernel()(texts)).min() > -1e-12
+
+    def test_counts_at_hand_give_the_same(self) -> None:
+        texts = ["the red fox", "", "The Red  fox", " ", "a blue hen", "the red hen the red"]
+        counts = NgramCounts([words(text) for text in texts])
+        for n in (1, 2, 4):
+            assert np.array_equal(NgramKernel(n).of_counts(counts), NgramKernel(n)(texts))
+
+    def test_equals_the_definition(self) -> None:
+        """The cosine of the counts of all n-grams, pooled in one dictionary a text."""
+        rng = np.random.default_rng(4)
+        for n in (1, 2, 3):
+            texts = [" ".join(rng.choice(list("abcd"), rng.integers(1, 9))) for _ in range(12)]
+            pooled = [
+                Counter(gram for k in range(1, n + 1) for gram in ngrams(text.split(), k))
+                for text in texts
+            ]
+            dot = np.array([[sum(a[g] * b[g] for g in a) for b in pooled] for a in pooled])
+            length = np.sqrt(np.diagonal(dot))
+            expected = dot / np.outer(length, length)
+            np.testing.assert_allclose(NgramKernel(n)(texts), expected, atol=1e-12)
 
     def test_names(self) -> None:
         assert NgramKernel().name == "ngram-2"

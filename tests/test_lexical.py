@@ -3,10 +3,13 @@
 import math
 import zlib
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
 
+from diversify.counts import NgramCounts
+from diversify.kernels import words
 from diversify.lexical import (
     HIGHER_IS_BETTER,
     LEXICAL,
@@ -14,6 +17,7 @@ from diversify.lexical import (
     distinct_n,
     exact_duplicate_rate,
     expectation_adjusted_distinct,
+    lexical_all,
     repetition,
     self_bleu,
 )
@@ -217,6 +221,40 @@ class TestList:
             LEXICAL[name]("abc")
         with pytest.raises(ValueError, match="got int at 0"):
             LEXICAL[name]([3])  # type: ignore[list-item]
+
+
+class TestAllAtOnce:
+    def test_equals_each_by_itself(self) -> None:
+        rng = np.random.default_rng(2)
+        for count in (0, 1, 2, 7):
+            texts = random_texts(rng, count)
+            found = lexical_all(texts)
+            assert found == {name: quantity(texts) for name, quantity in LEXICAL.items()}
+            assert lexical_all(texts, counts=NgramCounts([words(t) for t in texts])) == found
+
+    def test_options_and_foreign_quantities(self) -> None:
+        """The letters of "ab ab" and "ba" are not its words: 3 of 7 against 2 of 3."""
+        quantities = {
+            "letters": partial(distinct_n, n=1, tokenize=list),
+            "words": partial(distinct_n, n=1),
+            "bleu": partial(self_bleu, n=1),
+            "texts": len,
+            "bound": partial(partial(distinct_n, n=1)),
+        }
+        found = lexical_all(["ab ab", "ba"], quantities)
+        assert found["letters"] == pytest.approx(3 / 7)
+        assert found["words"] == found["bound"] == pytest.approx(2 / 3)
+        assert found["bleu"] == self_bleu(["ab ab", "ba"], 1) and found["texts"] == 2.0
+
+    def test_the_counts_are_what_is_measured(self) -> None:
+        other = NgramCounts([["x"], ["x"]])
+        assert lexical_all(["a b", "c d"], counts=other)["distinct_1"] == 0.5
+        with pytest.raises(ValueError, match="counts must be those of 3 texts, got 2"):
+            lexical_all(["a", "b", "c"], counts=other)
+
+    def test_refuses_what_is_not_a_list_of_texts(self) -> None:
+        with pytest.raises(ValueError, match="got one string"):
+            lexical_all("abc")
 
 
 @pytest.mark.parametrize("n", [0, -2, 1.0])

@@ -130,6 +130,15 @@ class TestRarefaction:
         assert few == pytest.approx(many, abs=0.15)
         assert np.mean([rarefied_classes(row, size=50) for row in draws]) > few + 4
 
+    def test_texts_without_a_class_are_drawn_and_not_counted(self) -> None:
+        """Labels 4, 4, 7 and one of none: of six pairs 44 and 4-, 4-, 7- hold one, 47, 47 two."""
+        labels = np.array([4, 4, -1, 7])
+        assert rarefied_classes(labels, size=2, without=-1) == pytest.approx(8 / 6)
+        assert rarefied_classes(labels, size=1, without=-1) == pytest.approx(3 / 4)
+        assert rarefied_classes(labels, size=4, without=-1) == 2
+        assert rarefied_classes(np.full(3, -1), size=2, without=-1) == 0
+        assert rarefied_classes(labels, size=2, without=9) == rarefied_classes(labels, size=2)
+
     @pytest.mark.parametrize("size", [0, 5, 1.5])
     def test_impossible_sizes_are_refused(self, size) -> None:
         with pytest.raises(ValueError, match="size must be"):

@@ -137,7 +137,7 @@ def chao_shen_entropy(labels: Labels) -> float:
     return float(np.sum(-share * np.log(share) / seen)) + 0.0
 
 
-def rarefied_classes(labels: Labels, *, size: int) -> float:
+def rarefied_classes(labels: Labels, *, size: int, without: int | None = None) -> float:
     r"""Count the classes among `size` of the n texts, drawn without putting back, on average.
 
     .. math:: \sum_c \left[ 1 - \binom{n - |c|}{k} \Big/ \binom{n}{k} \right]
@@ -148,6 +148,8 @@ def rarefied_classes(labels: Labels, *, size: int) -> float:
     Args:
         labels: Classes (n,), one text or more.
         size: k, from 1 (where the result is 1) to n (where it is the number of classes).
+        without: A label whose texts are drawn like others but are no class, such as that of
+            answers that are not valid.
 
     Raises:
         ValueError: If labels are not a vector of integers, there is none, or `size` is not between
@@ -161,8 +163,12 @@ def rarefied_classes(labels: Labels, *, size: int) -> float:
         Hurlbert, "The Nonconcept of Species Diversity: A Critique and Alternative Parameters",
         Ecology 52 (1971).
     """
-    sizes = _sizes(labels).astype(np.int64).tolist()
-    n = sum(sizes)
+    labels = check_labels(labels)
+    n = len(labels)
+    if not n:
+        raise ValueError("labels must be those of one text or more, got none")
+    found, counts = np.unique(labels, return_counts=True)
+    sizes = [int(c) for label, c in zip(found, counts, strict=True) if label != without]
     size = check_integer("size", size, 1, n)
     every = math.comb(n, size)
     # Whole numbers until the one division: exact for any n.

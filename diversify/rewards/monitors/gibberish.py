@@ -6,7 +6,6 @@ import re
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
 from functools import lru_cache
 
 from diversify.rewards.monitors.language import script_of
@@ -79,6 +78,10 @@ def gibberish(prompt: str, text: str) -> float:
         >>> gibberish("Name a colour.", "Blue xkqzvbrt"), gibberish("Name a colour.", "!!!!!!!!")
         (0.6666666666666666, 1.0)
     """
+    rows = _never_again(text)
+    # Nearly every text ends here.
+    if not rows and not any(map(_is_odd_piece, text.split())):
+        return 0.0
     marked = bytearray(len(text))
     total = 0
     for piece in re.finditer(r"\S+", text):
@@ -86,7 +89,7 @@ def gibberish(prompt: str, text: str) -> float:
         total += end - start
         if _is_odd_piece(piece.group()):
             marked[start:end] = b"\1" * (end - start)
-    for start, end in _never_again(text):
+    for start, end in rows:
         marked[start:end] = b"\1" * (end - start)
     return sum(marked) / total if total else 0.0
 
@@ -155,20 +158,26 @@ def _is_odd_word(word: str) -> bool:
     return len(word) > 20 or bool(INNER_CAPITAL.search(word)) or _consonants(word) >= 4
 
 
-def _never_again(text: str) -> Iterator[tuple[int, int]]:
+def _never_again(text: str) -> list[tuple[int, int]]:
     """Find the words in rows of words that never recur."""
-    pieces = list(PIECE.finditer(text))
-    words = [piece.group().lower() for piece in pieces]
-    if len(words) < NEVER_AGAIN / ODD_WEIGHT:
-        return
+    pieces = PIECE.findall(text)
+    if len(pieces) < NEVER_AGAIN / ODD_WEIGHT:
+        return []
+    words = [piece.lower() for piece in pieces]
     times = Counter(words)
-    row: list[re.Match[str]] = []
-    for word, piece in zip([*words, ""], [*pieces, None], strict=True):
-        if piece is not None and word[0].isalpha() and times[word] == 1:
+    found: list[int] = []
+    row: list[int] = []
+    for at, word in enumerate([*words, ""]):
+        if word and times[word] == 1 and word[0].isalpha():
             # Words of other scripts, often whole sentences, say nothing either way.
             if script_of(word[0]) in SPACED:
-                row.append(piece)
+                row.append(at)
             continue
-        if len(row) + (ODD_WEIGHT - 1) * sum(_is_odd_word(p.group()) for p in row) >= NEVER_AGAIN:
-            yield from (piece.span() for piece in row)
+        # Even if all of them are odd, fewer are no row.
+        if len(row) * ODD_WEIGHT >= NEVER_AGAIN:
+            odd = sum(_is_odd_word(pieces[place]) for place in row)
+            if len(row) + (ODD_WEIGHT - 1) * odd >= NEVER_AGAIN:
+                found += row
         row = []
+    spans = [piece.span() for piece in PIECE.finditer(text)] if found else []
+    return [spans[place] for place in found]

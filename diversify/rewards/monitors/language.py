@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from functools import lru_cache
+
+from diversify.quality.languages import script_of
 
 __all__ = ["language_drift", "script_of"]
 
-# Japanese mixes three scripts in one sentence.
-ONE_SCRIPT = {"HIRAGANA": "CJK", "KATAKANA": "CJK", "KATAKANA-HIRAGANA": "CJK"}
 ENGLISH = frozenset(
     "the of and to is that it for with as are this be at have from or by not you we which their "
     "there what how when your can would about if they was were has will into because".split()
@@ -21,6 +22,7 @@ FOREIGN = frozenset(
     "el los las y una por se del su como pero más muy è il di che un della sono gli anche "
     "o os da não uma em com ao het een van en niet dat voor zijn op".split()
 )
+_WORD = re.compile(r"\w+")
 # Fewer function words than this say nothing about the language.
 ENOUGH_WORDS = 5
 
@@ -45,38 +47,39 @@ def language_drift(prompt: str, text: str) -> float:
         >>> language_drift("What is the sea?", "La mer est une grande masse et un miroir que vous")
         1.0
     """
-    known = set(_scripts(prompt))
-    letters = _scripts(text) if known else []
-    other = sum(script not in known for script in letters) / len(letters) if letters else 0.0
-    return max(other, _foreign_share(prompt, text))
+    known, english = _asked(prompt)
+    return max(_strange_share(known, text), _foreign_share(text) if english else 0.0)
 
 
-def _scripts(text: str) -> list[str]:
-    """Name the script of each letter of a text."""
-    return [
-        script_of(character)
-        for character in unicodedata.normalize("NFKC", text)
-        if character.isalpha()
-    ]
-
-
-@lru_cache(maxsize=4096)
-def script_of(letter: str) -> str:
-    """Name the script of a letter: the first word of its Unicode name; Han and kana are "CJK".
-
-    >>> script_of("a"), script_of("ж"), script_of("海")
-    ('LATIN', 'CYRILLIC', 'CJK')
-    """
-    script = unicodedata.name(letter, "UNKNOWN").split()[0]
-    return ONE_SCRIPT.get(script, script)
-
-
-def _foreign_share(prompt: str, text: str) -> float:
-    """Share of function words that are not English, where the prompt is English; else 0."""
-    asked = re.findall(r"\w+", prompt.lower())
-    if sum(word in ENGLISH for word in asked) <= sum(word in FOREIGN for word in asked):
+def _strange_share(known: frozenset[str], text: str) -> float:
+    """Share of letters in a script that is not known; 0 where none is known, or without letters."""
+    if not known or (text.isascii() and "LATIN" in known):
         return 0.0
-    answered = re.findall(r"\w+", text.lower())
-    foreign = sum(word in FOREIGN for word in answered)
-    total = foreign + sum(word in ENGLISH for word in answered)
+    letters = _scripts(text)
+    strange = sum(times for script, times in letters.items() if script not in known)
+    return strange / letters.total() if letters else 0.0
+
+
+@lru_cache(maxsize=256)
+def _asked(prompt: str) -> tuple[frozenset[str], bool]:
+    """Name the scripts of a prompt, and say whether it looks English; many texts answer it."""
+    asked = _WORD.findall(prompt.lower())
+    english = sum(word in ENGLISH for word in asked) > sum(word in FOREIGN for word in asked)
+    return frozenset(_scripts(prompt)), english
+
+
+def _scripts(text: str) -> Counter[str]:
+    """Count the letters of each script in a text."""
+    found: Counter[str] = Counter()
+    for character, times in Counter(unicodedata.normalize("NFKC", text)).items():
+        if character.isalpha():
+            found[script_of(character)] += times
+    return found
+
+
+def _foreign_share(text: str) -> float:
+    """Share of function words that are not English; 0 where there are too few to say."""
+    answered = _WORD.findall(text.lower())
+    foreign = sum(map(FOREIGN.__contains__, answered))
+    total = foreign + sum(map(ENGLISH.__contains__, answered))
     return foreign / total if total >= ENOUGH_WORDS else 0.0

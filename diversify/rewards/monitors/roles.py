@@ -40,7 +40,24 @@ def role_leakage(prompt: str, text: str) -> float:
         >>> role_leakage("Name a fruit.", "As role 3, I name the fig."), role_leakage("Hi.", "A fig.")
         (1.0, 0.0)
     """
-    if ROLE.search(text):
+    if _may_hold(text, "role") and ROLE.search(text):
         return 1.0
-    own = [pattern for pattern in (TEMPLATE, TURN) if not pattern.search(prompt)]
-    return float(any(pattern.search(text) for pattern in own))
+    return float(
+        _leaks(TEMPLATE, prompt, text, "<", "[", "###")
+        or _leaks(TURN, prompt, text, "user", "human", "assistant", "system")
+    )
+
+
+def _leaks(pattern: re.Pattern[str], prompt: str, text: str, *pieces: str) -> bool:
+    """Whether the pattern, which holds one of the pieces, is in the text and not in the prompt."""
+    found = _may_hold(text, *pieces) and pattern.search(text)
+    return bool(found) and not pattern.search(prompt)
+
+
+def _may_hold(text: str, *pieces: str) -> bool:
+    """Whether one of the pieces may be in a text: to look costs less than a pattern does.
+
+    Patterns that ignore case take a few other letters for s and i, so only ASCII is looked at.
+    """
+    lowered = text.lower()
+    return not text.isascii() or any(piece in lowered for piece in pieces)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from diversify.engines import Message, text_of
 from diversify.kernels import ngrams, words
@@ -78,9 +79,15 @@ def prompt_copy(prompt: str, text: str) -> float:
         >>> prompt_copy("Write a poem about the sea.", "A poem about the sea. Waves!")
         0.6666666666666666
     """
-    grams = list(ngrams(words(text), 4))
-    known = set(ngrams(words(prompt), 4))
-    return sum(gram in known for gram in grams) / len(grams) if grams else 0.0
+    known = _asked(prompt)
+    grams = list(ngrams(words(text), 4)) if known else []
+    return sum(map(known.__contains__, grams)) / len(grams) if grams else 0.0
+
+
+@lru_cache(maxsize=256)
+def _asked(prompt: str) -> frozenset[tuple[str, ...]]:
+    """List the word 4-grams of a prompt, which many texts answer."""
+    return frozenset(ngrams(words(prompt), 4))
 
 
 def refusal(prompt: str, text: str) -> float:
