@@ -2,7 +2,7 @@ import pickle
 import random
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -18,11 +18,13 @@ from transformers import (
 from diversify.models import LoadedModel, load_model, load_tokenizer
 from diversify.quality import (
     AnswerList,
+    Constraints,
     FromReward,
     PromptInformation,
     Quality,
     ReferenceLikelihood,
     Relevance,
+    RelevanceRank,
     RewardModel,
     Rule,
     likelihood,
@@ -319,6 +321,72 @@ class TestRelevance:
         assert Relevance(fails)(["a", "b"], ["", " \n"]) == [None, None]
 
 
+class TestRelevanceRank:
+    PLACES: ClassVar = {
+        **{"north": (0.0, 1.0), "east": (1.0, 0.0), "south": (0.0, -1.0), "northeast": (0.6, 0.8)},
+        **{"up north": (0.0, 1.0), "middle": (0.5**0.5, 0.5**0.5)},
+    }
+
+    def embed(self, texts: list[str]) -> Any:
+        return [self.PLACES[text] for text in texts]
+
+    def test_is_the_share_of_other_prompts_that_fit_less(self) -> None:
+        """Cosines of northeast: .8 to north, .6 to east, -.8 to south."""
+        prompts = ["north", "east", "south"]
+        values = RelevanceRank(self.embed)(prompts, ["northeast"] * 3)
+        assert values == [1.0, 0.5, 0.0]
+
+    def test_ties_count_half(self) -> None:
+        """The middle is as near to north as to east, and nearer than to south."""
+        prompts = ["north", "east", "south", "up north"]
+        values = RelevanceRank(self.embed)(prompts, ["middle"] * 4)
+        assert values == pytest.approx([2 / 3, 2 / 3, 0.0, 2 / 3])
+
+    def test_a_prompt_counts_once_and_not_against_itself(self) -> None:
+        """Of two prompts, five rows: east is the only other one of north."""
+        prompts = ["north"] * 4 + ["east"]
+        completions = ["northeast", "north", "east", " ", "northeast"]
+        assert RelevanceRank(self.embed)(prompts, completions) == [1.0, 1.0, 0.0, None, 0.0]
+
+    def test_it_is_not_tied_to_how_far_the_answers_are_apart(self) -> None:
+        """Answers that move away from their prompt, and from each other, still fit it best."""
+        prompts = ["north", "north", "south"]
+        close, apart = ["north", "up north", "south"], ["northeast", "middle", "south"]
+        assert RelevanceRank(self.embed)(prompts, close) == [1.0, 1.0, 1.0]
+        assert RelevanceRank(self.embed)(prompts, apart) == [1.0, 1.0, 1.0]
+        cosines = Relevance(self.embed)(prompts, apart)
+        assert cosines == pytest.approx([0.8, 0.5**0.5, 1.0])
+
+    def test_the_others_can_be_fixed(self) -> None:
+        """Against east and south, whatever is in the call; its own prompt is no other one."""
+        rank = RelevanceRank(self.embed, others=["east", "south", "east"])
+        assert rank(["north"], ["northeast"]) == [1.0]
+        # East is nearer to itself than to north, and south is as far.
+        assert rank(["north", "east"], ["east", "east"]) == [0.25, 1.0]
+        assert (
+            rank.identity["others_sha"] != RelevanceRank(self.embed).identity["others_sha"] is None
+        )
+        other = RelevanceRank(self.embed, others=["east"])
+        assert other.identity["others_sha"] != rank.identity["others_sha"]
+
+    def test_embeds_each_text_once_and_blank_ones_never(self) -> None:
+        seen: list[str] = []
+
+        def embed(texts: list[str]) -> Any:
+            seen.extend(texts)
+            return self.embed(texts)
+
+        RelevanceRank(embed)(["north", "north", "east"], ["northeast", "", "northeast"])
+        assert sorted(seen) == ["east", "north", "northeast"]
+        assert RelevanceRank(embed)(["north", "east"], ["", " "]) == [None, None]
+        assert len(seen) == 3
+
+    def test_a_single_prompt_has_nothing_to_be_compared_with(self) -> None:
+        for rank in (RelevanceRank(self.embed), RelevanceRank(self.embed, others=["north"])):
+            with pytest.raises(ValueError, match="there is only 'north': give others"):
+                rank(["north"] * 2, ["northeast", "east"])
+
+
 class TestFunctions:
     def test_a_rule_may_abstain(self) -> None:
         rule = Rule(lambda prompt, text: None if not text else len(text) > len(prompt), "longer")
@@ -455,7 +523,9 @@ QUALITIES = [
     "ReferenceLikelihood",
     "PromptInformation",
     "Relevance",
+    "RelevanceRank",
     "AnswerList",
+    "Constraints",
     "Rule",
     "FromReward",
     "RewardModel",
@@ -475,7 +545,9 @@ def quality(
             ReferenceLikelihood(tiny_model_path, device="cpu")
         ),
         "Relevance": lambda: Relevance(tiny_embedder),
+        "RelevanceRank": lambda: RelevanceRank(tiny_embedder, others=["the people", "name a"]),
         "AnswerList": lambda: AnswerList(),
+        "Constraints": lambda: Constraints([{"id": "punctuation:no_comma"}]),
         "Rule": lambda: Rule(says_red, "says_red"),
         "FromReward": lambda: FromReward(lengths, "lengths", margin=3),
         "RewardModel": lambda: RewardModel(reward_model_path, margin=0.5, device="cpu"),
@@ -542,7 +614,9 @@ def test_impossible_options_are_refused_before_anything_is_loaded(margin: float)
         lambda: ReferenceLikelihood("no/such", margin=margin),
         lambda: PromptInformation("no/such", margin=margin),
         lambda: Relevance(lambda texts: [], margin=margin),
+        lambda: RelevanceRank(lambda texts: [], margin=margin),
         lambda: AnswerList(margin=margin),
+        lambda: Constraints(margin=margin),
         lambda: Rule(says_red, "red", margin=margin),
         lambda: FromReward(lengths, "lengths", margin=margin),
         lambda: RewardModel("no/such", margin=margin),

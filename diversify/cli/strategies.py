@@ -71,7 +71,14 @@ def check_strategy(options: argparse.Namespace) -> None:
     if options.quality not in ("", "auto", "own"):
         if "over-generate" not in strategy_parts(options.strategy):
             raise ValueError(f"--quality goes with over-generate, not with {options.strategy}")
+        if "relevance_rank" in options.quality.split(","):
+            raise ValueError(
+                "relevance_rank compares with other prompts, and a gate sees one at a time: take "
+                "relevance or information"
+            )
         qualities_of(options)
+    elif options.constraint:
+        raise ValueError("--constraint goes with the quality constraints or all_constraints")
 
 
 def strategy_of(options: argparse.Namespace, model: LoadedModel | None) -> Strategy:

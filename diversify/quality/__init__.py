@@ -12,21 +12,25 @@ from typing import Any, Protocol, runtime_checkable
 
 from diversify.engines import Message, Prompt
 from diversify.quality.answers import AnswerKernel, AnswerKernels, AnswerList, named_answer
+from diversify.quality.constraints import Constraints
 from diversify.quality.judge import Judge
 from diversify.quality.likelihood import PromptInformation, ReferenceLikelihood
+from diversify.quality.relevance import Relevance, RelevanceRank
 from diversify.quality.reward_model import RewardModel
-from diversify.quality.rules import FromReward, Relevance, Rule, WeightedQuality
+from diversify.quality.rules import FromReward, Rule, WeightedQuality
 
 __all__ = [
     "AnswerKernel",
     "AnswerKernels",
     "AnswerList",
+    "Constraints",
     "FromReward",
     "Judge",
     "PromptInformation",
     "Quality",
     "ReferenceLikelihood",
     "Relevance",
+    "RelevanceRank",
     "RewardModel",
     "Rule",
     "WeightedQuality",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from diversify.engines import Prompt, text_of
 from diversify.quality.rules import Completion, check_margin, check_pairs
 
-__all__ = ["AnswerKernel", "AnswerKernels", "AnswerList", "named_answer"]
+__all__ = ["AnswerKernel", "AnswerKernels", "AnswerList", "folded", "named_answer", "whole_words"]
 
 
 class AnswerList:
@@ -86,7 +86,7 @@ def named_answer(text: str, answers: Sequence[Sequence[str]]) -> int | None:
         answers: For each answer its aliases.
 
     Raises:
-        ValueError: If an answer is a bare string instead of a list of aliases.
+        ValueError: If an answer is no list of aliases.
 
     Example:
         >>> countries = [["Guinea"], ["Papua New Guinea", "PNG"], ["Côte d'Ivoire", "Ivory Coast"]]
@@ -97,14 +97,18 @@ def named_answer(text: str, answers: Sequence[Sequence[str]]) -> int | None:
         >>> named_answer("Guineas", countries) is None
         True
     """
+    if isinstance(answers, str) or not isinstance(answers, Sequence):
+        raise ValueError(f"answers are a list of lists of aliases, got {answers!r:.60}")
     for answer in answers:
         if isinstance(answer, str):
             raise ValueError(f"an answer is a list of aliases, got the bare string {answer!r}")
-    haystack = _plain(text)
+        if not isinstance(answer, Sequence) or not all(isinstance(alias, str) for alias in answer):
+            raise ValueError(f"an answer is a list of aliases, got {answer!r:.60}")
+    haystack = folded(text)
     found = [
         _Mention(match.start(), match.end(), index)
         for index, aliases in enumerate(answers)
-        for plain, pattern in map(_alias, aliases)
+        for plain, pattern in map(whole_words, aliases)
         if plain in haystack
         for match in pattern.finditer(haystack)
     ]
@@ -180,17 +184,31 @@ class _Mention(NamedTuple):
 _TYPOGRAPHY = str.maketrans("\u2018\u2019\u2010\u2011\u2013", "''---")
 
 
-def _plain(text: str) -> str:
-    """Fold case, accents, typographic quotes and hyphens, and white space."""
+def folded(text: str) -> str:
+    """Fold case, accents, typographic quotes and hyphens, and white space.
+
+    Example:
+        >>> folded("  Café\N{EN DASH}Bar ")
+        'cafe-bar'
+    """
     folded = unicodedata.normalize("NFKD", text.translate(_TYPOGRAPHY)).casefold()
     kept = "".join(character for character in folded if not unicodedata.combining(character))
     return " ".join(kept.split())
 
 
 @lru_cache(maxsize=1 << 16)
-def _alias(alias: str) -> tuple[str, re.Pattern[str]]:
-    """Return a folded alias and the pattern that finds it as whole words."""
-    plain = _plain(alias)
+def whole_words(name: str) -> tuple[str, re.Pattern[str]]:
+    """Return a folded name and the pattern that finds it in folded text, as whole words.
+
+    Raises:
+        ValueError: If nothing of the name can be seen.
+
+    Example:
+        >>> plain, pattern = whole_words("C++")
+        >>> plain, len(pattern.findall("c++, c++ and c++11"))
+        ('c++', 2)
+    """
+    plain = folded(name)
     if not plain:
-        raise ValueError(f"an alias must have a visible character, got {alias!r}")
+        raise ValueError(f"what is looked for must have a visible character, got {name!r}")
     return plain, re.compile(rf"(?<!\w){re.escape(plain)}(?!\w)")

@@ -1,4 +1,4 @@
-"""Qualities from plain functions and from an embedder."""
+"""Qualities from plain functions."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import ArrayLike
-
 from diversify.engines import Message, Prompt, text_of
 
 __all__ = [
     "Completion",
     "FromReward",
-    "Relevance",
     "Rule",
     "WeightedQuality",
     "check_margin",
     "check_pairs",
+    "function_name",
 ]
 
 Completion: TypeAlias = str | Sequence[Message]
@@ -82,7 +79,7 @@ class Rule:
     @property
     def identity(self) -> dict[str, Any]:
         """The function's name."""
-        return {"quality": "rule", "check": _function_name(self.check)}
+        return {"quality": "rule", "check": function_name(self.check)}
 
     def __call__(
         self, prompts: Sequence[Prompt], completions: Sequence[Completion], **columns: Any
@@ -132,7 +129,7 @@ class FromReward:
     @property
     def identity(self) -> dict[str, Any]:
         """The function's name."""
-        return {"quality": "reward", "function": _function_name(self.function)}
+        return {"quality": "reward", "function": function_name(self.function)}
 
     def __call__(
         self, prompts: Sequence[Prompt], completions: Sequence[Completion], **columns: Any
@@ -192,7 +189,7 @@ class WeightedQuality:
     def identity(self) -> dict[str, Any]:
         """The weights and what the parts say of themselves."""
         parts = {
-            name: getattr(quality, "identity", None) or _function_name(quality)
+            name: getattr(quality, "identity", None) or function_name(quality)
             for name, quality in self.qualities.items()
         }
         return {"quality": "weighted", "weights": self.weights, "parts": parts}
@@ -221,59 +218,6 @@ class WeightedQuality:
         )
 
 
-class Relevance:
-    """Cosine of prompt and completion, in [-1, 1]: does the answer stay on the subject?
-
-    A completion that repeats its prompt gets 1, so this guards against drifting away and not
-    against bad answers. Blank completions are None.
-
-    Args:
-        embedder: Callable from n texts to (n, d) unit rows; hold one out from training.
-        margin: How far the mean may fall.
-        name: How reports call it.
-
-    Raises:
-        ValueError: If the margin is impossible.
-
-    Example:
-        >>> compass = {"north": [0.0, 1.0], "northeast": [0.8, 0.6]}
-        >>> relevance = Relevance(lambda texts: [compass[text] for text in texts])
-        >>> relevance(["north", "north"], ["northeast", ""])
-        [0.6, None]
-    """
-
-    two_sided = False
-
-    def __init__(
-        self,
-        embedder: Callable[[list[str]], ArrayLike],
-        *,
-        margin: float = 0.05,
-        name: str = "relevance",
-    ) -> None:
-        self.embedder = embedder
-        self.margin = check_margin(margin)
-        self.name = self.__name__ = name
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """The embedder's name and revision."""
-        named = getattr(self.embedder, "name", None) or _function_name(self.embedder)
-        revision = getattr(self.embedder, "revision", None)
-        return {"quality": "relevance", "embedder": named, "revision": revision}
-
-    def __call__(
-        self, prompts: Sequence[Prompt], completions: Sequence[Completion], **columns: Any
-    ) -> list[float | None]:
-        """Compare each completion with its prompt; each distinct text is embedded once."""
-        check_pairs(prompts, completions)
-        pairs = [(text_of(p), text_of(c)) for p, c in zip(prompts, completions, strict=True)]
-        texts = list(dict.fromkeys(text for pair in pairs if pair[1].strip() for text in pair))
-        rows = np.asarray(self.embedder(texts), dtype=np.float64) if texts else np.empty((0, 0))
-        of = dict(zip(texts, rows, strict=True))
-        return [float(of[p] @ of[c]) if c.strip() else None for p, c in pairs]
-
-
 def _finite(values: Sequence[bool | float | None], name: str) -> list[float | None]:
     """Return values as floats; TRL reads NaN as None, but here it is a fault."""
     numbers = [None if value is None else float(value) for value in values]
@@ -283,7 +227,7 @@ def _finite(values: Sequence[bool | float | None], name: str) -> list[float | No
     return numbers
 
 
-def _function_name(function: Any) -> str:
+def function_name(function: Any) -> str:
     """Return the module and name of a function, or the class of a callable object."""
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,11 +28,13 @@ from diversify.kernels import (
 from diversify.measures import DISTINCT_THRESHOLD
 from diversify.quality import (
     AnswerList,
+    Constraints,
     Judge,
     PromptInformation,
     Quality,
     ReferenceLikelihood,
     Relevance,
+    RelevanceRank,
     RewardModel,
 )
 from diversify.rewards import PartitionCredit
@@ -56,7 +58,10 @@ SAME_MODELS = {
 
 JUDGES = ("same-words", "same-embedding", *SAME_MODELS, "judge")
 KERNELS = ("embedding", "ngram", *JUDGES)
-QUALITIES = ("likelihood", "information", "relevance", "answers", "judge")
+QUALITIES = (
+    *("likelihood", "information", "relevance", "relevance_rank", "answers", "constraints"),
+    *("all_constraints", "judge"),
+)
 _GOES: dict[str, tuple[str, ...]] = {
     "same_threshold": ("same-embedding", *SAME_MODELS),
     "same_model": tuple(SAME_MODELS),
@@ -194,25 +199,31 @@ def build_qualities(
     embedder: str = "minilm",
     device: str | None = None,
     server: ChatModel | None = None,
+    constraints: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Quality]:
     """Turn names into qualities.
 
     Args:
-        names: `likelihood`, `information`, `relevance`, `answers`, `judge`; a reward model (a
-            folder or a hub id, `owner/name`); or the dotted path of a function with TRL's reward
-            signature, looked for in the working folder too.
+        names: `likelihood`, `information`, `relevance`, `relevance_rank`, `answers`, `constraints`
+            (the share of them that holds), `all_constraints` (whether all do), `judge`; a reward
+            model (a folder or a hub id, `owner/name`); or the dotted path of a function with TRL's
+            reward signature, looked for in the working folder too.
         reference: frozen model for likelihood and information; loaded once, if at all.
-        embedder: for relevance.
+        embedder: for relevance and its rank.
         device: where models run; on several GPUs that of the process.
         server: who the judge asks; see `build_server`.
+        constraints: of every prompt, beside those of its row; see `Constraints`.
 
     Returns:
         name -> quality, in the order given; of a path its last part is the name.
 
     Raises:
         ValueError: A name is none of these, or comes twice, or a model is not found, or there is
-            a judge and no server.
+            a judge and no server, or a constraint that cannot be read or that nothing verifies.
     """
+    names = list(names)
+    if constraints and not {"constraints", "all_constraints"} & {*names}:
+        raise ValueError(f"constraints go with the quality constraints, not with {names}")
     found: dict[str, Quality] = {}
     likelihood: Any = None
     for name in names:
@@ -223,8 +234,14 @@ def build_qualities(
             quality = likelihood if name == "likelihood" else PromptInformation(likelihood)
         elif name == "relevance":
             quality = Relevance(load_embedder(embedder, device=device))
+        elif name == "relevance_rank":
+            quality = RelevanceRank(load_embedder(embedder, device=device))
         elif name == "answers":
             quality = AnswerList()
+        elif name == "constraints":
+            quality = Constraints(constraints)
+        elif name == "all_constraints":
+            quality = Constraints(constraints, require="all", name=name)
         elif name == "judge":
             quality = Judge(_required(server))
         elif "/" in name or Path(name).is_dir():
@@ -233,7 +250,7 @@ def build_qualities(
             quality = _imported(name)
         short = Path(name).name if "/" in name else name.rpartition(".")[2]
         if short in found:
-            raise ValueError(f"two qualities are called {short!r}: {list(names)}")
+            raise ValueError(f"two qualities are called {short!r}: {names}")
         found[short] = quality
     return found
 

@@ -130,10 +130,15 @@ def build_reward_qualities(options: RewardArguments, *, reference: str, device: 
     Raises:
         ValueError: See `build_qualities`; or the weights do not fit.
     """
-    where = {"reference": options.quality_model or reference, "device": device}
     server = build_server(options.judge_model, options.judge_url)
     names = options.quality if options.reward not in ("gapo", "diversity") else []
-    found = build_qualities(names, embedder=options.embedder, server=server, **where)
+    found = build_qualities(
+        names,
+        reference=options.quality_model or reference,
+        embedder=options.embedder,
+        device=device,
+        server=server,
+    )
     if options.quality_weights is None:
         return found
     if len(options.quality_weights) != len(found):

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 import torch
+import yaml
 from accelerate import PartialState
 from transformers import TrainingArguments
 from transformers.utils.import_utils import is_torch_bf16_gpu_available
@@ -81,23 +83,44 @@ def parse(*types: Any, argv: Sequence[str] | None = None) -> tuple[Any, ...]:
         One instance a dataclass.
 
     Raises:
-        ValueError: An argument is unknown, or the config is given as `--config=file`, which TRL
-            would pass over in silence.
+        ValueError: An argument is unknown, the config is no YAML or has a value of the wrong type
+            for the recipe, or it is given as `--config=file`, which TRL would pass over in silence.
         RuntimeError: See `check_world`.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     if joined := [argument for argument in argv if argument.startswith("--config=")]:
         raise ValueError(f"write '--config FILE' with a space, got {joined[0]!r}")
-    parsed: tuple[Any, ...] = make_parser(*types).parse_args_and_config(argv)
+    try:
+        parsed: tuple[Any, ...] = make_parser(*types).parse_args_and_config(argv)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"the config cannot be read: {error}") from error
     for option in fields(parsed[-1]):
         # What comes from a file has not been through argparse.
         value = getattr(parsed[-1], option.name)
-        if get_origin(option.type) is list and value is not None:
-            (kind,) = get_args(option.type)
-            values = value if isinstance(value, list) else [value]
-            setattr(parsed[-1], option.name, [kind(each) for each in values])
+        setattr(parsed[-1], option.name, _as_declared(option.name, option.type, value))
     check_world()
     return parsed
+
+
+def _as_declared(name: str, declared: Any, value: Any) -> Any:
+    """Return the value of an option with its declared type, or refuse it.
+
+    Raises:
+        ValueError: It has another type.
+    """
+    if get_origin(declared) is list and value is not None:
+        (kind,) = get_args(declared)
+        try:
+            return [kind(each) for each in (value if isinstance(value, list) else [value])]
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must hold {kind.__name__}, got {value!r:.60}") from error
+    kinds = get_args(declared) if get_origin(declared) in (Union, UnionType) else (declared,)
+    if float in kinds and type(value) is int:
+        return float(value)
+    if {*kinds} <= {bool, int, float, str, NoneType} and type(value) not in (*kinds, NoneType):
+        wanted = " or ".join(kind.__name__ for kind in kinds if kind is not NoneType)
+        raise ValueError(f"{name} must be {wanted}, got {value!r:.60}")
+    return value
 
 
 def check_world() -> None:

@@ -86,6 +86,34 @@ def test_a_config_with_an_equals_sign_is_refused(tmp_path):
         parse(Host, Options, argv=[f"--config={tmp_path}/config.yaml"])
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("rate: [", "the config cannot be read"),
+        ("rate: {a: 1}", r"rate must be float, got \{'a': 1\}"),
+        ("rate: [1.0]", r"rate must be float, got \[1.0\]"),
+        ("rate: true", "rate must be float, got True"),
+        ("shares: [x]", r"shares must hold float, got \['x'\]"),
+        ("shares: [[1]]", r"shares must hold float, got \[\[1\]\]"),
+        ("- rate", "must contain a YAML mapping"),
+        ("", "must contain a YAML mapping"),
+    ],
+)
+def test_a_config_that_says_something_else_is_refused(tmp_path, no_gpu, content, message):
+    """What comes from a file has not been through argparse."""
+    config = tmp_path / "config.yaml"
+    config.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        parse(Host, Options, argv=["--config", str(config)])
+
+
+def test_a_whole_number_in_a_config_is_a_number(tmp_path, no_gpu):
+    config = tmp_path / "config.yaml"
+    config.write_text("rate: 2\n")
+    _, options = parse(Host, Options, argv=["--config", str(config)])
+    assert isinstance(options.rate, float) and options.rate == 2
+
+
 def test_a_world_that_fell_apart_is_refused(monkeypatch):
     check_world()
     monkeypatch.setenv("WORLD_SIZE", "2")
