@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,6 +44,9 @@ class DiskCache:
     Args:
         path: The file; it and its folders are made at the first use.
 
+    Raises:
+        OSError: When used, if the file is damaged or no cache, or the disk is full.
+
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -59,7 +62,7 @@ class DiskCache:
     def read(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the blobs of those keys that the file has."""
         found: dict[bytes, bytes] = {}
-        with closing(self._open()) as database:
+        with self._open() as database:
             for start in range(0, len(keys), _AT_ONCE):
                 some = keys[start : start + _AT_ONCE]
                 marks = ",".join("?" * len(some))
@@ -69,7 +72,7 @@ class DiskCache:
 
     def write(self, blobs: Mapping[bytes, bytes]) -> None:
         """Write blobs in one transaction; a key that another process has just written stays."""
-        with closing(self._open()) as database, database:
+        with self._open() as database, database:
             database.executemany("INSERT OR IGNORE INTO rows VALUES (?, ?)", blobs.items())
 
     def fill(
@@ -92,18 +95,33 @@ class DiskCache:
             blobs |= fresh
         return blobs
 
-    def _open(self) -> sqlite3.Connection:
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(self._connected()) as database:
+                yield database
+        except sqlite3.Error as error:
+            raise OSError(
+                f"the cache {self.path} cannot be used: {error}. What it keeps can be computed "
+                "again: if it is damaged, delete it"
+            ) from error
+
+    def _connected(self) -> sqlite3.Connection:
         from filelock import FileLock
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # Two processes must not both turn a new file into a WAL database.
         with FileLock(f"{self.path}.lock"):
             database = sqlite3.connect(self.path, timeout=60.0)
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=NORMAL")
-            database.execute(
-                "CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, row BLOB NOT NULL)"
-            )
+            try:
+                database.execute("PRAGMA journal_mode=WAL")
+                database.execute("PRAGMA synchronous=NORMAL")
+                database.execute(
+                    "CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, row BLOB NOT NULL)"
+                )
+            except sqlite3.Error:
+                database.close()
+                raise
         return database
 
 

@@ -197,6 +197,9 @@ class CachedEmbedder:
         rows = np.asarray(self.embedder(texts), dtype="<f4")
         if rows.ndim != 2 or len(rows) != len(texts):
             raise ValueError(f"{self.name} gave {rows.shape} for {len(texts)} texts, not (n, d)")
+        if not np.isfinite(rows).all():  # kept, they would outlive the fault
+            at = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+            raise ValueError(f"the embedding of {texts[at]!r:.80} is not finite")
         return [row.tobytes() for row in rows]
 
 

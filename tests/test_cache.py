@@ -86,6 +86,25 @@ class TestFill:
         assert one.read([b"a", b"b"]) == {}
 
 
+@pytest.mark.parametrize(
+    "content", [b"no database at all, but text" * 50, b"SQLite format 3\x00" * 9]
+)
+def test_a_file_that_is_no_cache_says_what_to_do(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    for use in (lambda one: one.read([b"a"]), lambda one: one.write({b"a": b"1"})):
+        with pytest.raises(OSError, match=r"the cache .*file cannot be used: .*delete it"):
+            use(DiskCache(tmp_path / "file"))
+    assert (tmp_path / "file").read_bytes() == content
+
+
+def test_a_cache_that_was_cut_off_says_what_to_do(tmp_path: Path) -> None:
+    one = DiskCache(tmp_path / "file")
+    one.write({b"%d" % i: b"x" * 500 for i in range(100)})
+    one.path.write_bytes(one.path.read_bytes()[: 3 * 4096])
+    with pytest.raises(OSError, match="cannot be used"):
+        one.read([b"%d" % i for i in range(100)])
+
+
 def test_the_option_names_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIVERSIFY_CACHE", str(tmp_path))
     usual = open_cache(True, "things.sqlite")

@@ -186,8 +186,8 @@ class TestReadPairs:
         ("rows", "message"),
         [
             ([], "holds no pairs"),
-            (["{"], "line 1 is no JSON"),
-            (["[1]"], "line 1 is no row"),
+            (["{"], "line 1: not valid JSON"),
+            (["[1]"], "line 1: expected a JSON object"),
             ([{"a": "x", "same": True}], "line 1 has no column 'b', only"),
             ([{"x": "x", "same": True}], "line 1 has no column 'a', only"),
             ([{"text1": "x", "same": True}], "line 1 has no column 'text2'"),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from diversify.kernels import Pair, check_integer, words
+from diversify.reading import read_jsonl, read_text
 
 __all__ = ["Calibration", "Errors", "LabelledPairs", "Rate", "calibrate", "read_pairs"]
 
@@ -169,17 +170,8 @@ def read_pairs(
             message names the line.
     """
     found = LabelledPairs([], [], None if group is None else [])
-    lines = Path(path).read_text("utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, row in read_jsonl(read_text(Path(path)), os.fspath(path)):
         where = f"{os.fspath(path)}, line {number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{where} is no JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise ValueError(f"{where} is no row with columns: {line[:60]}")
         first, second = columns or next((c for c in _COLUMNS if c[0] in row), _COLUMNS[0])
         for name in (first, second, label, *([group] if group else [])):
             if name not in row:
@@ -190,7 +182,7 @@ def read_pairs(
             raise ValueError(f"{where}: {label!r} must be true, false, 1 or 0, got {row[label]!r}")
         found.pairs.append((row[first], row[second]))
         found.labels.append(bool(row[label]))
-        if found.groups is not None:
+        if found.groups is not None and group is not None:
             found.groups.append(json.dumps(row[group]))
     if not found.pairs:
         raise ValueError(f"{os.fspath(path)} holds no pairs")

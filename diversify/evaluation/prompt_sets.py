@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from diversify.engines import Message, Prompt, text_of
+from diversify.engines import Prompt, text_of
+from diversify.evaluation.checks import check_ids, is_turn, row_id
+from diversify.reading import lines_of, read_csv, read_jsonl, read_parquet, read_text
 
 SPLITS = ("train", "test")
 
@@ -147,18 +147,15 @@ def load_prompts(
 def _from_file(path: Path, column: str) -> PromptSet:
     kind = path.suffix.lower()
     if kind == ".jsonl":
-        return _parse(path.read_text("utf-8"), path.stem, str(path), column)
+        return _parse(read_text(path), path.stem, str(path), column)
     if kind == ".txt":
-        lines = path.read_text("utf-8").splitlines()
-        records = [{"prompt": line} for line in lines if line.strip()]
+        lines = enumerate(lines_of(read_text(path)), start=1)
+        records = [(f"{path}, line {n}", {"prompt": line}) for n, line in lines if line.strip()]
         return _build(records, path.stem, str(path), "prompt")
     if kind == ".csv":
-        with path.open(newline="", encoding="utf-8") as stream:
-            return _build(list(csv.DictReader(stream)), path.stem, str(path), column)
+        return _build(list(read_csv(path)), path.stem, str(path), column)
     if kind == ".parquet":
-        import pyarrow.parquet as parquet
-
-        return _build(parquet.read_table(path).to_pylist(), path.stem, str(path), column)
+        return _build(list(read_parquet(path)), path.stem, str(path), column)
     raise ValueError(
         f"{path}: a prompt file is .jsonl, .csv, .parquet or .txt, not {kind or 'without ending'}"
     )
@@ -167,15 +164,21 @@ def _from_file(path: Path, column: str) -> PromptSet:
 def _from_hub(name: str) -> PromptSet:
     dataset, split, column = HUB_SETS[name]
     rows = _hub_rows(dataset, None, split, f"prompt set {name!r} comes from the Hub ({dataset})")
-    loaded = _build([dict(row) for row in rows], name, dataset, column)
+    loaded = _build(_numbered(dict(row) for row in rows), name, dataset, column)
     return replace(loaded, version=str(rows._fingerprint), source=dataset)
 
 
 def _from_dataset(name: str, config: str | None, split: str, column: str) -> PromptSet:
     """Load one split of a data set of the Hub; its rows get the number of their row as id."""
     rows = _hub_rows(name, config, split, f"there is no file {name!r}, and as a data set")
-    records = [{"id": f"{name}-{number}", "split": split, **row} for number, row in enumerate(rows)]
+    records = _numbered(
+        {"id": f"{name}-{number}", "split": split, **row} for number, row in enumerate(rows)
+    )
     return replace(_build(records, name, name, column), version=str(rows._fingerprint), source=name)
+
+
+def _numbered(records: Iterable[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    return [(f"row {number}", record) for number, record in enumerate(records, start=1)]
 
 
 def _hub_rows(dataset: str, config: str | None, split: str, what: str) -> Any:
@@ -189,34 +192,14 @@ def _hub_rows(dataset: str, config: str | None, split: str, what: str) -> Any:
         ) from error
 
 
-def read_jsonl(text: str, origin: str) -> list[tuple[int, dict[str, Any]]]:
-    """Parse JSON lines into (line number, object) pairs; blank lines are passed over.
-
-    Raises:
-        ValueError: a line is not a JSON object; the message names the file and the line.
-    """
-    records = []
-    # Not splitlines(): it also cuts at U+2028 and friends, which JSON strings may hold raw.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{origin}, line {number}: not valid JSON ({error.msg})") from error
-        if not isinstance(record, dict):
-            raise ValueError(f"{origin}, line {number}: expected a JSON object, got {record!r:.60}")
-        records.append((number, record))
-    return records
-
-
 def _parse(text: str, name: str, origin: str, column: str) -> PromptSet:
     numbered = read_jsonl(text, origin)
     head: dict[str, Any] = {}
-    # A first line without a prompt but with a name is the set's own metadata.
-    if numbered and column not in numbered[0][1] and "name" in numbered[0][1]:
+    # A first line with a name, but neither prompt nor id, is the set's own metadata.
+    if numbered and "name" in (first := numbered[0][1]) and not {column, "id"} & first.keys():
         head = numbered.pop(0)[1]
-    loaded = _build([record for _, record in numbered], name, origin, column, numbered)
+    records = [(f"{origin}, line {number}", record) for number, record in numbered]
+    loaded = _build(records, name, origin, column)
     return replace(
         loaded,
         name=str(head.get("name", name)),
@@ -228,25 +211,19 @@ def _parse(text: str, name: str, origin: str, column: str) -> PromptSet:
 
 
 def _build(
-    records: list[dict[str, Any]],
-    name: str,
-    origin: str,
-    column: str,
-    numbered: list[tuple[int, Any]] | None = None,
+    records: list[tuple[str, dict[str, Any]]], name: str, origin: str, column: str
 ) -> PromptSet:
     if not records:
         raise ValueError(f"{origin} holds no prompts")
     rows = []
-    for index, record in enumerate(records):
-        where = f"line {numbered[index][0]}" if numbered else f"row {index + 1}"
+    for index, (where, record) in enumerate(records):
         if column not in record:
-            raise ValueError(
-                f"{origin}, {where}: no column {column!r}; the columns are {sorted(record)}"
-            )
+            raise ValueError(f"{where}: no column {column!r}; the columns are {sorted(record)}")
+        own = row_id(record.get("id"), where)
         rows.append(
             PromptRow(
-                id=str(record.get("id", f"{name}-{index:04d}")),
-                prompt=_checked_prompt(record[column], f"{origin}, {where}"),
+                id=f"{name}-{index:04d}" if own is None else own,
+                prompt=_checked_prompt(record[column], where),
                 category=str(record.get("category") or ""),
                 split=str(record.get("split") or ""),
                 columns={
@@ -256,25 +233,16 @@ def _build(
                 },
             )
         )
-    seen: set[str] = set()
-    for row in rows:
-        if row.id in seen:
-            raise ValueError(f"{origin}: the id {row.id!r} occurs twice")
-        seen.add(row.id)
+    check_ids((row.id for row in rows), origin)
     return PromptSet(name=name, rows=tuple(rows), source=origin)
 
 
 def _checked_prompt(prompt: Any, where: str) -> Prompt:
     if isinstance(prompt, str) and prompt.strip():
         return prompt
-    if isinstance(prompt, list) and prompt and all(_is_message(turn) for turn in prompt):
+    if isinstance(prompt, list) and prompt and all(is_turn(turn) for turn in prompt):
         return [dict(turn) for turn in prompt]
     raise ValueError(
         f"{where}: a prompt is text or a list of {{'role', 'content'}} messages and not empty, "
         f"got {prompt!r:.80}"
     )
-
-
-def _is_message(turn: Any) -> bool:
-    message: Message = turn
-    return isinstance(turn, dict) and isinstance(message.get("role"), str) and "content" in message

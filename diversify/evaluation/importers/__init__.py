@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from diversify.evaluation.checks import check_settings
 from diversify.evaluation.generate import (
     GENERATIONS,
     PARTIAL,
@@ -18,13 +19,14 @@ from diversify.evaluation.generate import (
     json_line,
     load_run,
     prompts_digest,
+    read_rows,
     write_atomically,
 )
-from diversify.evaluation.importers.answers import Answers, Source, gather_rows, read_text
+from diversify.evaluation.importers.answers import Answers, Source, gather_rows
 from diversify.evaluation.importers.inspect_log import read_inspect
 from diversify.evaluation.importers.lm_eval import read_lm_eval
 from diversify.evaluation.importers.table import read_table
-from diversify.evaluation.prompt_sets import read_jsonl
+from diversify.reading import read_json, read_jsonl, read_text
 
 __all__ = ["FORMATS", "import_run"]
 
@@ -91,6 +93,7 @@ def import_run(
     source = _read(path, found, prompt, response, model)
     rows = gather_rows(source.answers, source.model)
     settings = _settings(path, found, source, rows)
+    check_settings(settings, str(path))
     counts = settings["imported"]
     if counts["blank"] or counts["failed"]:
         logger.warning(
@@ -119,15 +122,13 @@ def _read(path: Path, format: str, prompt: str | None, response: Any, model: str
 
 
 def _read_noveltybench(path: Path) -> Source:
-    run = load_run(path)
-    models = {str(row.get("model") or "") for row in run.rows}
+    rows = read_rows(path)
+    models = {str(row.get("model") or "") for row in rows}
     if len(models) > 1:
         raise ValueError(f"{path} holds the answers of several models: {sorted(models)}")
     answers = [
-        Answers(
-            str(path), row["prompt"], row["generations"], str(row["id"]), row.get("truncated"), row
-        )
-        for row in run.rows
+        Answers(str(path), row["prompt"], row["generations"], row["id"], row.get("truncated"), row)
+        for row in rows
     ]
     return Source(answers, model=models.pop())
 
@@ -181,7 +182,7 @@ def _settings(
 def _write(folder: Path, settings: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     """Write a run folder; importing the same file again into it changes nothing."""
     file = folder / SETTINGS
-    known = json.loads(file.read_text("utf-8")) if file.is_file() else None
+    known = read_json(file) if file.is_file() else None
     taken = known is not None or any((folder / name).exists() for name in (GENERATIONS, PARTIAL))
     if taken and known != json.loads(json.dumps(settings)):
         raise ValueError(f"{folder} holds another run; choose another folder or delete this one")

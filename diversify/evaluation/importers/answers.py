@@ -6,19 +6,17 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from diversify.engines import Prompt
+from diversify.evaluation.checks import alias_lists
 
 __all__ = [
     "Answers",
     "Source",
-    "alias_lists",
     "as_prompt",
     "gather_rows",
     "message_text",
-    "read_text",
 ]
 
 OWN = {"id", "prompt", "model", "generations", "truncated", "details", "config", "key"}
@@ -95,20 +93,6 @@ def _id_of(prompt: Prompt) -> str:
     return f"prompt-{digest[:12]}"
 
 
-def alias_lists(value: Any) -> bool:
-    """Say whether a value is a list of valid answers, each a list of its spellings.
-
-    >>> alias_lists([["Peru", "Perú"]]), alias_lists(["Peru"])
-    (True, False)
-    """
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(names, list) and names for names in value)
-        and all(isinstance(name, str) for names in value for name in names)
-    )
-
-
 def as_prompt(value: Any, where: str) -> Prompt:
     """Return a prompt: text that is not blank, or chat messages with their content as text.
 
@@ -144,17 +128,3 @@ def message_text(content: Any, where: str) -> str:
     if isinstance(content, list) and all(isinstance(part, dict) for part in content):
         return "".join(str(part["text"]) for part in content if part.get("type") == "text")
     raise ValueError(f"{where}: the content of a message is text or parts, got {content!r:.80}")
-
-
-def read_text(path: Path) -> str:
-    """Return a file as text, line ends untouched.
-
-    Raises:
-        ValueError: It is not UTF-8; the line is named.
-    """
-    content = path.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise ValueError(f"{path}, line {line}: not UTF-8 text ({error.reason})") from error

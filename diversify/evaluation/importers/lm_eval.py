@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diversify.evaluation.importers.answers import Answers, Source, as_prompt, read_text
-from diversify.evaluation.prompt_sets import read_jsonl
+from diversify.evaluation.checks import row_id
+from diversify.evaluation.importers.answers import Answers, Source, as_prompt
+from diversify.reading import read_json, read_jsonl, read_text
 
 __all__ = ["read_lm_eval"]
 
 NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d{2}-\d{2}T.+)\.jsonl")
-KEPT = ("category", "split", "answers")
+KEPT = ("category", "split", "answers", "instruction_id_list", "kwargs")
 """What is taken over from a document: names that mean the same in a prompt set."""
 SAMPLING = {
     "temperature": "temperature",
@@ -38,10 +38,11 @@ def read_lm_eval(path: Path, *, prompt: str | None = None) -> Source:
             else the context that the model saw, chat template included.
 
     Raises:
-        ValueError: A row is malformed, or its task generates nothing.
+        ValueError: A row is malformed, its task generates nothing, a document comes twice with
+            other answers, or the rows were not all drawn in one way.
     """
     answers: dict[str, Answers] = {}
-    sampling: dict[str, Any] = {}
+    sampling: dict[str, Any] | None = None
     for number, row in read_jsonl(read_text(path), str(path)):
         where = f"{path}, line {number}"
         context, options = _request(row, where)
@@ -50,26 +51,29 @@ def read_lm_eval(path: Path, *, prompt: str | None = None) -> Source:
         if prompt is not None and prompt not in doc:
             raise ValueError(f"{where}: the document has no {prompt!r}; it has {sorted(doc)}")
         question = doc[prompt] if prompt is not None else doc.get("prompt") or context
-        name = str(doc.get("id", f"doc-{row.get('doc_id', number)}"))
+        name = row_id(doc.get("id"), where) or f"doc-{row.get('doc_id', number)}"
         columns = {key: doc[key] for key in KEPT if key in doc}
         found = Answers(where, as_prompt(question, where), texts, name, columns=columns)
-        if name in answers and answers[name].texts != texts:
+        known = answers.setdefault(name, found)
+        if (known.texts, known.prompt) != (texts, found.prompt):
             raise ValueError(
                 f"{where}: the document {name!r} was logged before, with other answers"
             )
-        answers.setdefault(name, found)
-        sampling = sampling or options
+        drawn = _sampling(options)
+        sampling = drawn if sampling is None else sampling
+        if drawn != sampling:
+            raise ValueError(f"{where}: drawn with {drawn}, and rows before with {sampling}")
     if not answers:
         raise ValueError(f"{path} holds no samples")
-    return _with_results(path, Source(list(answers.values()), sampling=_sampling(sampling)))
+    return _with_results(path, Source(list(answers.values()), sampling=sampling or {}))
 
 
 def _request(row: dict[str, Any], where: str) -> tuple[str, dict[str, Any]]:
     """Return the context and the generation options of a row, of the new layout or the old one."""
     arguments = row.get("arguments")
     if isinstance(arguments, dict):
-        first = arguments.get("gen_args_0", {})
-        arguments = [[first[key] for key in sorted(first)]] if first else []
+        first = arguments.get("gen_args_0")
+        arguments = [[first[key] for key in sorted(first)]] if isinstance(first, dict) else []
     if not isinstance(arguments, list) or not arguments:
         raise ValueError(f"{where}: no usable 'arguments'; the columns are {sorted(row)}")
     request = arguments[0]
@@ -107,8 +111,10 @@ def _with_results(path: Path, source: Source) -> Source:
     file = path.with_name(f"results_{match['date']}.json")
     if not file.is_file():
         return source
-    results = json.loads(file.read_text("utf-8"))
-    config = results.get("config", {})
+    results = read_json(file)
+    config, versions = results.get("config", {}), results.get("versions", {})
+    if not isinstance(config, dict) or not isinstance(versions, dict):
+        raise ValueError(f"{file}: 'config' and 'versions' are objects in a results file")
     engine = {
         "revision": config.get("model_sha") or config.get("model_revision"),
         "chat_template_sha": results.get("chat_template_sha"),
@@ -119,5 +125,5 @@ def _with_results(path: Path, source: Source) -> Source:
         source,
         model=str(results.get("model_name") or ""),
         engine=engine,
-        prompts={"name": task, "version": str(results.get("versions", {}).get(task, "unknown"))},
+        prompts={"name": task, "version": str(versions.get(task, "unknown"))},
     )

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from diversify.evaluation.checks import row_id
 from diversify.evaluation.importers.answers import (
     Answers,
     Source,
     as_prompt,
     is_message,
     message_text,
+)
+from diversify.reading import (
+    parse_json,
+    read_csv,
+    read_jsonl,
+    read_parquet,
     read_text,
 )
-from diversify.evaluation.prompt_sets import read_jsonl
 
 __all__ = ["read_table"]
 
@@ -57,13 +60,12 @@ def read_table(
                 raise ValueError(f"{where}: no column {column!r}; the columns are {sorted(record)}")
         texts = [text for column in answering for text in _texts(record[column], where, column)]
         rest = {key: record[key] for key in record if key not in {asking, *answering}}
-        number = record.get("id")
         answers.append(
             Answers(
                 where,
                 as_prompt(record[asking], where),
                 texts,
-                None if number is None else str(number),
+                row_id(record.get("id"), where),
                 columns=rest,
             )
         )
@@ -89,7 +91,9 @@ def _of_model(
     if model is None and len(models) > 1:
         raise ValueError(f"{path} holds the answers of {sorted(models)}: choose one with model=")
     chosen = models.pop() if model is None else model
-    kept = [(where, record) for where, record in records if str(record.get("model")) == chosen]
+    if nameless := next((where for where, record in records if not record.get("model")), None):
+        raise ValueError(f"{nameless}: the row names no model, and other rows do")
+    kept = [(where, record) for where, record in records if str(record["model"]) == chosen]
     if not kept:
         raise ValueError(f"{path} holds no answers of {chosen!r}, only of {sorted(models)}")
     return kept, chosen
@@ -119,51 +123,18 @@ def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     elif kind == ".json":
         yield from _json_list(path)
     elif kind == ".csv":
-        yield from _csv(path)
+        yield from read_csv(path)
     elif kind == ".parquet":
-        yield from _parquet(path)
+        yield from read_parquet(path)
     else:
         raise ValueError(f"{path}: a table is .jsonl, .json, .csv or .parquet, not {kind!r}")
 
 
 def _json_list(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        found = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}, line {error.lineno}: not valid JSON ({error.msg})") from error
+    found = parse_json(read_text(path), str(path))
     if not isinstance(found, list):
         raise ValueError(f"{path}: expected a list of objects, got {type(found).__name__}")
     for number, record in enumerate(found, start=1):
         if not isinstance(record, dict):
             raise ValueError(f"{path}, row {number}: expected an object, got {record!r:.60}")
-        yield f"{path}, row {number}", record
-
-
-def _csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    text = read_text(path)
-    # The reader's limit is one for the whole process; a long answer must not run into it.
-    before = csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        for record in reader:
-            where = f"{path}, line {reader.line_num}"
-            if None in record or None in record.values():
-                raise ValueError(f"{where}: the row has not as many fields as the first line")
-            yield where, record
-    except csv.Error as error:
-        begun = reader.line_num + 1  # where the row begins; an open quote runs on to the end
-        raise ValueError(f"{path}, line {begun}: {error}") from error
-    finally:
-        csv.field_size_limit(before)
-
-
-def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    import pyarrow
-    import pyarrow.parquet as parquet
-
-    try:
-        found = parquet.read_table(path).to_pylist()
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{path} is no Parquet file: {error}") from error
-    for number, record in enumerate(found, start=1):
         yield f"{path}, row {number}", record
