@@ -9,8 +9,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent.parent / "diversify"
 
 LAYERS = {
-    0: {"kernels", "measures", "credit"},
-    1: {"cache", "embedders", "lexical", "models", "server", "sources"},
+    0: {"counts", "kernels", "measures", "credit"},
+    1: {"cache", "embedders", "lexical", "models", "reading", "server", "sources"},
     2: {"engines", "equivalence", "quality", "advantages", "losses", "gates", "pools"},
     3: {"rewards", "pairs", "demonstrations", "decoding"},
     4: {"cli", "evaluation", "serving", "trainers"},
@@ -23,6 +23,7 @@ NEIGHBOURS |= {("cli", "serving")}
 NEIGHBOURS |= {("gates", "engines"), ("equivalence", "quality"), ("embedders", "cache")}
 NEIGHBOURS |= {("cache", "sources"), ("server", "cache"), ("pools", "engines")}
 NEIGHBOURS |= {("quality", "engines"), ("measures", "kernels"), ("credit", "measures")}
+NEIGHBOURS |= {("kernels", "counts")}
 NEIGHBOURS |= {("credit", "kernels"), ("embedders", "models"), ("engines", "quality")}
 CORE_MAY_IMPORT = {"numpy", "scipy", "diversify"}
 # Plug-ins of other programs, which import them: module -> what must be installed for that.
@@ -32,7 +33,7 @@ PLUGINS = {"diversify.evaluation.tasks.inspect": "inspect_ai"}
 def modules():
     for path in sorted(PACKAGE.rglob("*.py")):
         room = path.relative_to(PACKAGE).with_suffix("").parts[0]
-        if room != "__init__":
+        if room not in ("__init__", "__main__"):  # the doors of the package
             yield room, path, list(imports(path))
 
 

@@ -79,6 +79,10 @@ def test_fail_unless_is_a_gate(tiny_model_path, questions, tmp_path):
         (["evaluate", "{out}"], "holds no"),
         (["evaluate", "{run}", "--quality", "likelihood", "--embedder", "none"], "--reference"),
         (["evaluate", "{run}", "--quality", "relevance", "--embedder", "none"], "embedder"),
+        (
+            ["evaluate", "{run}", "--embedder", "none", "--measures", "entropy"],
+            "no measure is called",
+        ),
         (["compare", "{run}", "{run}"], r"diversify evaluate"),
     ],
 )

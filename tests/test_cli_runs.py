@@ -1,8 +1,10 @@
-"""Runs from elsewhere and panels on the command line."""
+"""Runs from elsewhere, merged runs and panels on the command line."""
 
 import json
 
 from diversify.cli import main, runs
+from diversify.evaluation import load_run
+from diversify.evaluation.generate import prompts_digest
 from diversify.evaluation.importers import FORMATS
 
 
@@ -20,13 +22,43 @@ def test_tables_become_runs_and_runs_a_panel(tmp_path, capsys, monkeypatch):
         assert main([*arguments, "--output", str(tmp_path / name)]) == 0
         assert "1 prompts (2 answers" in capsys.readouterr().out
     folders = [str(tmp_path / name) for name in ("one", "two")]
-    assert main(["panel", *folders, "--output", str(tmp_path / "panel")]) == 0
+    arguments = ["panel", *folders, "--resamples", "20", "--seed", "3", "--rows", "1"]
+    assert main([*arguments, "--output", str(tmp_path / "panel")]) == 0
     assert shared in capsys.readouterr().out
     found = json.loads((tmp_path / "panel" / "panel.json").read_text())
     assert len(found["similarity"]) == 2
+    assert (found["details"]["resamples"], found["details"]["seed"]) == (20, 3)
+    assert main([*arguments[:-1], "0"]) == 1
+    assert "rows must be at least 1" in capsys.readouterr().err
 
 
 def test_one_run_is_no_panel(tmp_path, capsys):
     (tmp_path / "one.csv").write_text("question,answer\nWrite.,a\nWrite.,b\n")
     assert main(["panel", str(tmp_path / "one.csv")]) == 1
     assert "diversify:" in capsys.readouterr().err
+
+
+def test_runs_are_merged_by_prompts_and_by_samples(tmp_path, capsys):
+    """Settings and rows written by hand: two prompt sets, and two seeds on one of them."""
+    for name, seed, row in (("a", 0, "p"), ("b", 0, "q"), ("c", 1, "p")):
+        settings = {
+            "engine": {"model": "m"},
+            "sampling": {"seed": seed},
+            "strategy": {"name": "direct"},
+            "samples": 1,
+            "prompts": {"name": row, "n": 1, "sha256": prompts_digest([(row, "Name a pet.")])},
+        }
+        written = {"id": row, "prompt": "Name a pet.", "generations": [f"answer {seed}"]}
+        if row == "q":
+            written["prompt"] = "Name a fruit."
+            settings["prompts"]["sha256"] = prompts_digest([(row, "Name a fruit.")])
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps(settings))
+        (tmp_path / name / "generations.jsonl").write_text(json.dumps(written) + "\n")
+    a, b, c, both, more = (str(tmp_path / name) for name in ("a", "b", "c", "both", "more"))
+    assert main(["merge", a, b, "--output", both]) == 0
+    assert capsys.readouterr().out == f"2 prompts in {both}\n"
+    assert main(["merge", a, c, "--samples", "--output", more]) == 0
+    assert load_run(more).rows[0]["generations"] == ["answer 0", "answer 1"]
+    assert main(["merge", a, c, "--output", str(tmp_path / "none")]) == 1
+    assert "not drawn alike: sampling.seed: 0 -> 1" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from diversify.cli.calibrating import add_calibrate
 from diversify.cli.drawing import add_answers, add_generate
 from diversify.cli.interpolating import add_interpolate
 from diversify.cli.protocols import add_score
-from diversify.cli.runs import add_import, add_panel
+from diversify.cli.runs import add_import, add_merge, add_panel
 from diversify.cli.scoring import add_compare, add_evaluate, add_prompts, add_report
 from diversify.cli.serving import add_serve
 
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     add_serve(commands)
     add_evaluate(commands)
     add_import(commands)
+    add_merge(commands)
     add_score(commands)
     add_panel(commands)
     add_compare(commands)

@@ -1,4 +1,4 @@
-"""Answers of other tools and of several models: `import` and `panel`."""
+"""Answers of other tools, of several runs and of several models: `import`, `merge`, `panel`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from diversify.cli.parsing import add_command
 
-__all__ = ["FORMATS", "add_import", "add_panel"]
+__all__ = ["FORMATS", "add_import", "add_merge", "add_panel"]
 
 FORMATS = ("auto", "lm-eval", "inspect", "noveltybench", "table")
 
@@ -48,6 +48,27 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def add_merge(commands: Any) -> None:
+    """Add the command that makes one run folder of several."""
+    text = "make one run folder of several: shards, other prompts, or more samples"
+    add = add_command(commands, "merge", _merge, text).add_argument
+    add("runs", nargs="+", help="run folders of one recipe, finished or drawn with --shard")
+    add(
+        "--samples",
+        action="store_true",
+        help="the runs have the same prompts and other seeds: put together the answers of each prompt",
+    )
+    add("--output", required=True, help="run folder to write; the folder of the shards will do")
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from diversify.evaluation import merge_runs, merge_samples
+
+    merge = merge_samples if options.samples else merge_runs
+    print(f"{merge(options.runs, options.output)} prompts in {options.output}")
+    return 0
+
+
 def add_panel(commands: Any) -> None:
     """Add the command that compares several models with each other."""
     text = "compare several models on the same prompts: how alike are they, and in what?"
@@ -56,7 +77,12 @@ def add_panel(commands: Any) -> None:
     add("--embedder", default="minilm", help="minilm, or a sentence-transformers id or path")
     add("--least-models", type=int, default=2, help="models that must share a phrase")
     add("--device", help="cpu, cuda, …; chosen if not given")
-    add("--output", help="folder for panel.json")
+    add(
+        "--resamples", type=int, default=10_000, help="permutations and resamples behind the echoes"
+    )
+    add("--seed", type=int, default=0, help="of both")
+    add("--rows", type=int, default=10, help="prompts and phrases that are printed")
+    add("--output", help="folder for panel.json and panel.md")
 
 
 def _panel(options: argparse.Namespace) -> int:
@@ -70,9 +96,11 @@ def _panel(options: argparse.Namespace) -> int:
         options.runs,
         embedder=load_embedder(options.embedder, device=options.device),
         least_models=options.least_models,
+        resamples=options.resamples,
+        seed=options.seed,
         progress=show,
     )
-    print(found.markdown())
+    print(found.markdown(rows=options.rows))
     if options.output:
         print(found.save(options.output))
     return 0

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from diversify.cli.parsing import add_command
+from diversify.cli.processes import device_of, launched_shard
 from diversify.cli.tables import report_table, verdict_table
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ __all__ = [
     "qualities_of",
 ]
 
-QUALITIES = ("likelihood", "information", "relevance", "answers", "judge")
+QUALITIES = (
+    *("likelihood", "information", "relevance", "relevance_rank", "answers", "constraints"),
+    *("all_constraints", "judge"),
+)
 
 
 def add_scoring(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +41,15 @@ def add_scoring(parser: argparse.ArgumentParser) -> None:
         help=f"comma-separated: {', '.join(QUALITIES)}, or a reward model id; of a strategy that "
         "gates also own, the information from the prompt under the model itself, and auto: own where "
         "the model runs here",
+    )
+    add(
+        "--constraint",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar=("ID", "NAME=VALUE"),
+        help="constraint of every prompt, as in IFEval (qualities constraints and all_constraints): "
+        'length_constraints:number_words num_words=50 relation="at most"; may come several times',
     )
     add("--judge-model", help="chat model that judges (quality judge)")
     add("--judge-url", help="address of its OpenAI-compatible server, up to /v1")
@@ -51,7 +64,7 @@ def qualities_of(options: argparse.Namespace) -> dict[str, Quality]:
     names = [name.strip() for name in options.quality.split(",") if name.strip()]
     if {"likelihood", "information"} & set(names) and not options.reference:
         raise ValueError("likelihood and information need --reference, a frozen model")
-    if "relevance" in names and options.embedder == "none":
+    if {"relevance", "relevance_rank"} & set(names) and options.embedder == "none":
         raise ValueError("relevance needs an embedder, and --embedder is none")
     return build_qualities(
         names,
@@ -59,7 +72,22 @@ def qualities_of(options: argparse.Namespace) -> dict[str, Quality]:
         embedder=options.embedder,
         device=options.device,
         server=build_server(options.judge_model, options.judge_url),
+        constraints=[_constraint(*parts) for parts in options.constraint],
     )
+
+
+def _constraint(name: str, *arguments: str) -> dict[str, Any]:
+    """Read a constraint; a value is JSON where it can be read as such, and text where not."""
+    read: dict[str, Any] = {"id": name}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals or not key or key in read:
+            raise ValueError(f"an argument of a constraint is NAME=VALUE, each once: {argument!r}")
+        try:
+            read[key] = json.loads(value)
+        except ValueError:
+            read[key] = value
+    return read
 
 
 def add_evaluate(commands: Any) -> None:
@@ -67,16 +95,30 @@ def add_evaluate(commands: Any) -> None:
     parser = add_command(commands, "evaluate", _evaluate, "score run folders into reports")
     parser.add_argument("runs", nargs="+", help="run folders or generations files")
     add_scoring(parser)
+    parser.add_argument(
+        "--measures",
+        default="",
+        help="further measures beside the standard ones, comma-separated: semantic_entropy, "
+        "chao_shen_entropy, effective_classes, unseen_mass, coverage@K (different answers among K)",
+    )
     parser.add_argument("--output", help="report folder (only with one run); the run folder itself")
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     from diversify.embedders import load_embedder
     from diversify.evaluation import evaluate, load_run
+    from diversify.evaluation.richness import measures_named
+    from diversify.measures import MEASURES
 
     if options.output and len(options.runs) > 1:
         raise ValueError("--output goes with one run; each run's report lands in its own folder")
-    runs = [load_run(path) for path in options.runs]
+    further = [name.strip() for name in options.measures.split(",") if name.strip()]
+    measures = MEASURES | measures_named(further)
+    # Several processes divide the runs, each with a report of its own; nobody waits for anybody.
+    runs = [load_run(path) for path in launched_shard().of(options.runs)]
+    if not runs:
+        return 0
+    options.device = device_of(options)
     embedder = (
         None
         if options.embedder == "none"
@@ -84,7 +126,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     )
     qualities = list(qualities_of(options).values())
     for run in runs:
-        report = evaluate(run, embedder=embedder, quality=qualities)
+        report = evaluate(run, embedder=embedder, quality=qualities, measures=measures)
         folder = options.output or (run.path if run.path.is_dir() else run.path.parent)
         print(f"{report.save(folder)}\n{report_table(report)}")
     return 0
@@ -95,6 +137,12 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
     add("before", help="report folder of the base model")
     add("after", help="report folder of the changed model")
     add("--sweep", nargs="*", default=[], help="reports of the base model at several temperatures")
+    add(
+        "--after-sweep",
+        nargs="*",
+        default=[],
+        help="reports of the changed model at several temperatures: both models at every quality",
+    )
     add("--trained-kernel", help="kernel that training optimised; the first one if not given")
     add(
         "--margin", action="append", default=[], metavar="QUALITY=VALUE", help="margin of a quality"
@@ -154,6 +202,7 @@ def add_report(commands: Any) -> None:
 
 def _report(options: argparse.Namespace) -> int:
     from diversify.embedders import load_embedder
+    from diversify.evaluation.apart import further
     from diversify.evaluation.report import write_figures, write_report
     from diversify.kernels import EmbeddingKernel
 
@@ -164,7 +213,7 @@ def _report(options: argparse.Namespace) -> int:
     )
     comparison = _comparison(options, options.after)
     also = [_comparison(options, path) for path in options.also]
-    named = {other.labels[1]: other for other in also}
+    named = further(comparison, also)
     title = options.title
     print(write_report(comparison, options.output, title=title, also=named, kernel=kernel))
     if options.figures:
@@ -187,6 +236,7 @@ def _comparison(options: argparse.Namespace, after: str) -> Comparison:
         options.before,
         after,
         sweep=options.sweep,
+        after_sweep=options.after_sweep,
         trained_kernel=options.trained_kernel,
         margins=margins,
         deciding=options.deciding,

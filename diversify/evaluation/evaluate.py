@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import logging
 import math
@@ -17,39 +18,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diversify import __version__
+from diversify.counts import NgramCounts
 from diversify.engines import text_of
 from diversify.evaluation.ahead import embedded_ahead
+from diversify.evaluation.checks import alias_lists, check_ids, check_sample, check_summary
 from diversify.evaluation.generate import (
     Run,
     json_line,
     load_run,
-    prompts_digest,
     write_atomically,
 )
-from diversify.kernels import EmbeddingKernel, Kernel, NgramKernel
+from diversify.evaluation.recipe import RECIPE_FIELDS, recipe_of
+from diversify.evaluation.richness import Coverage
+from diversify.evaluation.valid import distinct_valid, valid_names
+from diversify.kernels import EmbeddingKernel, Kernel, NgramKernel, words
 from diversify.lexical import HIGHER_IS_BETTER as LEXICAL_DIRECTION
-from diversify.lexical import LEXICAL, exact_duplicate_rate
+from diversify.lexical import exact_duplicate_rate, lexical_all
 from diversify.measures import MEASURES, measure_all
-from diversify.quality import Quality, named_answer
+from diversify.quality import Constraints, Quality
+from diversify.reading import read_json, read_jsonl, read_text
 from diversify.rewards.monitors import MONITORS
 
 logger = logging.getLogger(__name__)
 
 REPORT = "report.json"
 SAMPLES = "samples.jsonl"
-
-# What must be equal before two reports may be compared: the ruler and the questions. How the
-# answers were drawn (sampling, strategy) and by whom (model, adapter) is what is compared.
-RECIPE_FIELDS = (
-    "prompts",
-    "samples",
-    "measures",
-    "kernels",
-    "qualities",
-    "max_tokens",
-    "chat_template_sha",
-    "system",
-)
+SAMPLES_DIGEST = "samples_sha256"
 
 
 @dataclass(frozen=True)
@@ -99,8 +93,11 @@ class Report:
         """Write `report.json` and `samples.jsonl` into a folder and return the report's path."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / SAMPLES, "".join(map(json_line, self.samples)))
-        write_atomically(folder / REPORT, json.dumps(self.summary, indent=2) + "\n")
+        lines = "".join(map(json_line, self.samples))
+        # Two files cannot be replaced in one step: by this a reader sees that they belong together.
+        summary = self.summary | {SAMPLES_DIGEST: _digest(lines)}
+        write_atomically(folder / SAMPLES, lines)
+        write_atomically(folder / REPORT, json.dumps(summary, indent=2) + "\n")
         return folder / REPORT
 
 
@@ -108,17 +105,35 @@ def load_report(path: str | Path) -> Report:
     """Read a saved report from its folder or its `report.json`.
 
     Raises:
-        ValueError: there is no report, or it is not one of ours.
+        ValueError: there is no report, it is not one of ours, it is malformed, or its two files
+            are of different evaluations.
     """
     path = Path(path)
     file = path if path.suffix == ".json" else path / REPORT
     if not file.is_file():
         raise ValueError(f"{path} holds no {REPORT}: run `diversify evaluate {path}` first")
-    summary = json.loads(file.read_text("utf-8"))
-    if "recipe" not in summary.get("config", {}):
-        raise ValueError(f"{file} is not a diversify report: it has no config.recipe")
-    lines = (file.parent / SAMPLES).read_text("utf-8").split("\n")
-    return Report(summary, [json.loads(line) for line in lines if line])
+    summary = read_json(file)
+    check_summary(summary, str(file))
+    beside = file.parent / SAMPLES
+    if not beside.is_file():
+        raise ValueError(f"{file} has no {SAMPLES} beside it")
+    lines = read_text(beside)
+    if summary.pop(SAMPLES_DIGEST, _digest(lines)) != _digest(lines):
+        raise ValueError(
+            f"{file} and {SAMPLES} beside it are not of one evaluation: evaluate the run again"
+        )
+    (higher,) = summary["higher_is_better"].values()
+    samples = read_jsonl(lines, str(beside))
+    for number, row in samples:
+        check_sample(row, higher, f"{beside}, line {number}")
+    check_ids((row["id"] for _, row in samples), str(beside))
+    if not samples:
+        raise ValueError(f"{beside} holds no rows")
+    return Report(summary, [row for _, row in samples])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def evaluate(
@@ -156,8 +171,9 @@ def evaluate(
         raise ValueError("evaluate needs at least one kernel and one measure")
     started = datetime.datetime.now(datetime.UTC)
     samples = []
+    constraints = next((scorer for scorer in quality if isinstance(scorer, Constraints)), None)
     for row, prepared in embedded_ahead(run.rows, kernels):
-        samples.append(_diversity_of(row, prepared, measures))
+        samples.append(_diversity_of(row, prepared, measures, constraints))
         if progress:
             progress("diversity", len(samples), len(run.rows))
     for number, scorer in enumerate(quality):
@@ -172,22 +188,35 @@ def _diversity_of(
     row: dict[str, Any],
     kernels: Sequence[Kernel],
     measures: Mapping[str, Callable[[NDArray[np.float64]], float]],
+    constraints: Constraints | None,
 ) -> dict[str, Any]:
     texts: list[str] = row["generations"]
+    if row.get("answers") and not alias_lists(row["answers"]):
+        raise ValueError(
+            f"prompt {row['id']!r}: 'answers' are lists of aliases, got {row['answers']!r:.60}"
+        )
     scores: dict[str, float | None] = {}
     matrices = []
+    # One count of the words of a prompt's answers serves every number that is made of them.
+    counts = NgramCounts([words(text) for text in texts])
     for kernel in kernels:
-        similarity = kernel(texts)
+        if isinstance(kernel, NgramKernel) and kernel.tokenize is words:
+            similarity = kernel.of_counts(counts)
+        else:
+            similarity = kernel(texts)
         matrices.append(similarity)
         for name, value in measure_all(similarity, measures).items():
             scores[f"{name},{kernel.name}"] = value
-    for name, index in LEXICAL.items():
-        scores[f"{name},words"] = float(index(texts))
-    answers = row.get("answers")
-    if answers:
-        named = [named_answer(text, answers) for text in texts]
-        valid = {answer for answer in named if answer is not None}
-        scores["distinct_valid,answers"] = float(len(valid))
+    for name, value in lexical_all(texts, counts=counts).items():
+        scores[f"{name},words"] = value
+    similarities = {kernel.name: S for kernel, S in zip(kernels, matrices, strict=True)}
+    for name, value in distinct_valid(row, similarities, constraints=constraints).items():
+        scores[f"distinct_valid,{name}"] = value
+    coverages = {name: m for name, m in measures.items() if isinstance(m, Coverage)}
+    named = valid_names(row, constraints=constraints) if coverages else None
+    if named is not None:
+        for name, coverage in coverages.items():
+            scores[f"{name},answers"] = coverage.of_answers(named)
     sample = {name: row[name] for name in ("id", "prompt", "category", "group") if name in row}
     return sample | {
         "generations": texts,
@@ -284,7 +313,7 @@ def _summary(
             "label": run_label(run),
             "run": str(run.path),
             "settings": settings,
-            "recipe": _recipe(run, kernels, measures, quality),
+            "recipe": recipe_of(run, kernels, measures, quality),
             "qualities": {
                 scorer.name: {"margin": scorer.margin, "two_sided": scorer.two_sided}
                 for scorer in quality
@@ -313,28 +342,6 @@ def _stderr_key(section: str, key: str) -> str:
 
 def _higher(key: str) -> bool:
     return LEXICAL_DIRECTION.get(key.partition(",")[0], True)
-
-
-def _recipe(
-    run: Run, kernels: Sequence[Kernel], measures: Mapping[str, Any], quality: Sequence[Quality]
-) -> dict[str, Any]:
-    settings = run.settings
-    counts = sorted({len(row["generations"]) for row in run.rows})
-    engine = settings.get("engine", {})
-    digest = prompts_digest((row["id"], row["prompt"]) for row in run.rows)
-    return {
-        "prompts": settings.get("prompts") or {"n": len(run.rows), "sha256": digest},
-        "samples": counts[0] if len(counts) == 1 else counts,
-        "measures": sorted(measures),
-        "kernels": [
-            {"name": kernel.name, "revision": str(getattr(kernel, "revision", ""))}
-            for kernel in kernels
-        ],
-        "qualities": [scorer.identity | {"name": scorer.name} for scorer in quality],
-        "max_tokens": settings.get("sampling", {}).get("max_tokens"),
-        "chat_template_sha": engine.get("chat_template_sha"),
-        "system": engine.get("system"),
-    }
 
 
 def run_label(run: Run) -> str:
