@@ -42,8 +42,8 @@ from diversify.engines import Engine, Sampling
 from diversify.engines.transformers import TransformersEngine
 from diversify.evaluation import Report, Run, evaluate, generate, load_prompts, load_run
 from diversify.evaluation.evaluate import load_report
-from diversify.evaluation.frontier import holm
 from diversify.evaluation.generate import write_atomically
+from diversify.evaluation.inference import holm
 from diversify.evaluation.recorded import Recorded
 from diversify.evaluation.report.frontier_plot import Point, Swept
 from diversify.evaluation.report.methods_plot import methods_plot

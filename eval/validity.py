@@ -9,6 +9,11 @@
 3. Power. Copies, or answers of other recorded classes, are planted in the second half.
 4. Order. The answers are shuffled: no measure may move; NoveltyBench's leader clustering does.
 5. Rank agreement with the classes that the file records (column `partition`).
+6. Standings. Points are placed against a curve of temperatures on which they lie: the same model at
+   one of the temperatures, or each prompt at one of two neighbours by the toss of a coin, from other
+   answers. So are whole curves against each other. Prompts are drawn with replacement from those of
+   the runs, answers without. What is said to lie above or below is a false alarm; the quality is the
+   share of valid answers (column `answers`).
 
 The file holds `prompt`, `generations` and, for the planted classes and for 5, `partition`. Every
 rate stands with its 95 % Wilson interval; 2 takes half of the splits, and each share of 3 a quarter.
@@ -24,7 +29,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import yaml
@@ -35,17 +40,24 @@ from diversify.credit import leader_partition
 from diversify.embedders import load_embedder
 from diversify.evaluation import load_run, paired_change
 from diversify.evaluation.change import Change, with_holm
+from diversify.evaluation.curves import prompt_offers, reach, reachable
+from diversify.evaluation.gaps import curve_gap, point_gap, resampled_means
 from diversify.evaluation.generate import write_atomically
 from diversify.evaluation.inference import bootstrap_interval, mean_interval
 from diversify.evaluation.verdict import judge
 from diversify.kernels import EmbeddingKernel, Kernel, NgramKernel
 from diversify.lexical import HIGHER_IS_BETTER, LEXICAL
 from diversify.measures import effective_number, measure_all, spectrum
+from diversify.quality import named_answer
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 
+Curve: TypeAlias = tuple[dict[str, Floats], Floats]
+"""Measures and quality of a sweep, prompt by prompt (k, p)."""
+
 LEVEL = 0.05
+PARTS = ("false_alarms", "coverage", "power", "order", "ranks", "standings")
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,9 @@ class Study:
     sizes: list[int] = field(default_factory=lambda: [10, 20, 50, 100])
     shares: list[float] = field(default_factory=lambda: [0.05, 0.1, 0.2, 0.4])
     coverage_share: float = 0.4
+    sweep: list[str] = field(default_factory=list)
+    sweep_splits: int = 300
+    sweep_answers: int = 16
     shuffles: int = 20
     thresholds: list[float] = field(default_factory=lambda: [0.8, 0.85])
     resamples: int = 2000
@@ -85,11 +100,57 @@ class Answers:
         found = {}
         for name, S in self.S.items():
             part = S[prompt, places[:, :, None], places[:, None, :]]
-            h = part.shape[-1]
-            distance = 1.0 - (part.sum(axis=(1, 2)) - h) / (h * (h - 1))
-            found[f"mean_distance,{name}"] = distance
-            found[f"vendi,{name}"] = effective_number(spectrum(part))
+            found |= {f"{measure},{name}": value for measure, value in primary(part).items()}
         return found
+
+
+def primary(S: Floats) -> dict[str, Floats]:
+    """Take the primary measures of stacked similarity matrices (..., h, h)."""
+    h = S.shape[-1]
+    distance = 1.0 - (S.sum(axis=(-2, -1)) - h) / (h * (h - 1))
+    return {"mean_distance": distance, "vendi": effective_number(spectrum(S))}
+
+
+class Sweep:
+    """The answers of one model at several temperatures, coldest first, in larger pools than needed."""
+
+    def __init__(self, runs: Sequence[str], answers: int) -> None:
+        kernel, self.answers, self.name = NgramKernel(2), answers, NgramKernel(2).name
+        rows = [load_run(path).rows for path in runs]
+        if len({tuple(row["prompt"] for row in of) for of in rows}) != 1:
+            raise ValueError(f"the runs of a sweep need the same prompts, in one order: {runs}")
+        self.pool = min(len(row["generations"]) for of in rows for row in of)
+        if self.pool < 2 * answers:
+            raise ValueError(
+                f"twice {answers} answers are needed, the smallest pool has {self.pool}"
+            )
+        self.S = np.stack([[kernel(row["generations"][: self.pool]) for row in of] for of in rows])
+        self.valid = np.array(
+            [
+                [
+                    [
+                        named_answer(text, row["answers"]) is not None
+                        for text in row["generations"][: self.pool]
+                    ]
+                    for row in of
+                ]
+                for of in rows
+            ],
+            dtype=float,
+        )
+
+    def draw(self, prompts: Places, rng: np.random.Generator) -> tuple[Curve, Curve]:
+        """Draw two sweeps of the same prompts that share no answer."""
+        k, size = len(self.S), len(prompts)
+        places = rng.permuted(np.tile(np.arange(self.pool), (k, size, 1)), axis=2)
+        first, second = places[..., : self.answers], places[..., self.answers : 2 * self.answers]
+        return self._curve(prompts, first), self._curve(prompts, second)
+
+    def _curve(self, prompts: Places, places: Places) -> Curve:
+        heat, prompt = np.arange(len(self.S))[:, None, None], prompts[None, :, None]
+        S = self.S[heat[..., None], prompt[..., None], places[..., :, None], places[..., None, :]]
+        measures = {f"{name},{self.name}": value for name, value in primary(S).items()}
+        return measures, self.valid[heat, prompt, places].mean(axis=2)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,16 +159,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", required=True, help="YAML file with the fields of `Study`")
     parser.add_argument("--generations", help="another file than the config's")
     parser.add_argument("--results", help="another place for the results")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, help="these parts; what others found before is kept"
+    )
     options = parser.parse_args(arguments)
     try:
         study = read_study(Path(options.config))
         given = {"generations": options.generations, "results": options.results}
         study = replace(study, **{name: value for name, value in given.items() if value})
-        found = run(study)
+        place = Path(study.results)
+        before = json.loads(place.read_text("utf-8")) if options.only and place.is_file() else {}
+        found = before | run(study, only=options.only)
     except (ValueError, OSError, ImportError) as error:
         print(f"validity: {error}", file=sys.stderr)
         return 1
-    place = Path(study.results)
     place.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(place, json.dumps(found, indent=2) + "\n")
     print(table(found))
@@ -123,9 +188,32 @@ def read_study(path: Path) -> Study:
     return Study(**record)
 
 
-def run(study: Study, embedder: Callable[[list[str]], Any] | None = None) -> dict[str, Any]:
-    """Return all results of the study."""
-    started = time.perf_counter()
+def run(
+    study: Study,
+    embedder: Callable[[list[str]], Any] | None = None,
+    *,
+    only: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Return the results of all parts of the study, or of some."""
+    asked = PARTS if only is None else only
+    found: dict[str, Any] = {}
+    if set(asked) - {"standings"}:
+        found |= on_answers(study, embedder, asked)
+    if "standings" in asked:
+        found["sweep"] = {
+            "runs": study.sweep,
+            "splits": study.sweep_splits,
+            "answers": study.sweep_answers,
+            "resamples": study.resamples,
+        }
+        found["standings"] = timed("standings", lambda: standings(study))
+    return found
+
+
+def on_answers(
+    study: Study, embedder: Callable[[list[str]], Any] | None, asked: Sequence[str]
+) -> dict[str, Any]:
+    """Return what is found on the file of generations."""
     embedder = load_embedder(study.embedder) if embedder is None else embedder
     rows = load_run(study.generations).rows
     answers = Answers(rows, [EmbeddingKernel(embedder), NgramKernel(2)])
@@ -138,15 +226,21 @@ def run(study: Study, embedder: Callable[[list[str]], Any] | None = None) -> dic
         "answers": answers.n,
         "half": answers.n // 2,
     }
-    for name, part in {
+    parts: dict[str, Callable[[], Any]] = {
         "false_alarms": lambda: false_alarms(answers, study, sizes),
         "coverage": lambda: coverage(answers, study, sizes),
         "power": lambda: power(answers, study),
         "order": lambda: order(answers, study),
         "ranks": lambda: ranks(answers, study),
-    }.items():
-        found[name] = part()
-        print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
+    }
+    return found | {name: timed(name, part) for name, part in parts.items() if name in asked}
+
+
+def timed(name: str, part: Callable[[], Any]) -> Any:
+    """Run one part and say how long it took."""
+    started = time.perf_counter()
+    found = part()
+    print(f"{name}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
     return found
 
 
@@ -228,6 +322,66 @@ def coverage(answers: Answers, study: Study, sizes: Sequence[int]) -> dict[str, 
                     found[kind][name] = outside(bounds(population[drawn], **own), mean)
             missed[size].append(found)
     return {str(size): rates(found) for size, found in missed.items()}
+
+
+def standings(study: Study) -> dict[str, Any] | None:
+    """Place points on a curve against it, and a curve against itself: how often is a gap seen?"""
+    if not study.sweep:
+        return None
+    sweep = Sweep(study.sweep, study.sweep_answers)
+    found = {}
+    for size in study.sizes:
+        rng = np.random.default_rng([study.seed, 7, size])
+        rows = []
+        for split in range(study.sweep_splits):
+            prompts = rng.integers(sweep.S.shape[1], size=size)
+            curve, other = sweep.draw(prompts, rng)
+            rows.append(misplaced(curve, other, rng, study.resamples, split))
+        found[str(size)] = rates(rows)
+    return found
+
+
+def misplaced(
+    curve: Curve, other: Curve, rng: np.random.Generator, resamples: int, seed: int
+) -> dict[str, dict[str, bool]]:
+    """Say where a gap is seen between a curve and points of its twin, and between the two."""
+    found: dict[str, dict[str, bool]] = {}
+    own: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    (measures, quality), (others, at) = curve, other
+    heat, pair = rng.integers(len(quality)), rng.integers(len(quality) - 1)
+    coin = rng.integers(0, 2, quality.shape[1])
+    prompt = np.arange(quality.shape[1])
+    for name, diversity in measures.items():
+        for where, chosen in (("at a temperature", heat), ("between two", pair + coin)):
+            point = others[name][chosen, prompt], at[chosen, prompt]
+            for kind, (low, high) in intervals(diversity, quality, *point, **own).items():
+                sides = found.setdefault(kind, {})
+                sides[f"{name}, {where}, above"] = low > 0
+                sides[f"{name}, {where}, below"] = high < 0
+        if gap := curve_gap((diversity, quality), (others[name], at), **own):
+            low, high = gap.mean.ci95
+            lowest = min(gap.smallest.ci95[0], gap.weakest.ci95[0])
+        curves = found.setdefault("curves", {})
+        curves[f"{name}, mean gap"] = gap is not None and (low > 0 or high < 0)
+        curves[f"{name}, dominates"] = gap is not None and low > 0 and lowest >= 0
+    return found
+
+
+def intervals(
+    diversity: Floats, quality: Floats, own: Floats, at: Floats, *, resamples: int, seed: int
+) -> dict[str, tuple[float, float]]:
+    """Bound the gap of a point as printed, and by each of the two parts of that alone."""
+    options: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    where = reach(diversity.mean(axis=1), quality.mean(axis=1), np.asarray(at.mean()))
+    each = own - prompt_offers(diversity, quality, at, where)
+    means = resampled_means(np.vstack([diversity, quality, own[None], at[None]]), **options)
+    curves, levels, (mean, level) = np.split(means, [len(diversity), 2 * len(diversity)])
+    low, high = np.quantile(mean - reachable(curves, levels, level), [LEVEL / 2, 1 - LEVEL / 2])
+    return {
+        "interval": point_gap(diversity, quality, own, at, **options).ci95,
+        "linear": mean_interval(each, **options),
+        "bootstrap": (float(low), float(high)),
+    }
 
 
 def copied(answers: Answers, places: Places, share: float, rng: np.random.Generator) -> Places:
@@ -392,29 +546,29 @@ def within(answers: Answers, study: Study) -> dict[str, Any]:
 
 def table(found: dict[str, Any]) -> str:
     """Return the results as aligned text."""
-    lines = [
-        f"{found['prompts']} prompts, halves of {found['half']} answers, "
-        f"{found['study']['splits']} splits; rates are of what happens at a nominal 5 %",
-    ]
-    for section in ("false_alarms", "coverage"):
-        lines += ["", f"{section.replace('_', ' ')}, by number of prompts"]
-        by_size = found[section]
-        for kind, names in next(iter(by_size.values())).items():
-            for name in names:
-                cells = [f"{n:>4}: {told(by_size[n][kind][name]):<20}" for n in by_size]
-                lines.append(f"{kind:<10} {name:<34}" + "".join(cells).rstrip())
-    for plant, shares in found["power"].items():
+    lines = ["rates are of what happens at a nominal 5 %, and at 2.5 % of either side"]
+    if "study" in found:
+        lines.append(
+            f"{found['prompts']} prompts, halves of {found['half']} answers, "
+            f"{found['study']['splits']} splits"
+        )
+    for section in ("false_alarms", "coverage", "standings"):
+        if by_size := found.get(section):
+            lines += ["", f"{section.replace('_', ' ')}, by number of prompts"]
+            lines += by_sizes(by_size)
+    for plant, shares in found.get("power", {}).items():
         lines += ["", f"power against planted {plant}, on all prompts, by share"]
         for name in next(iter(shares.values()))["p_value"]:
             for share, row in shares.items():
                 rate, effect = told(row["p_value"][name]), row["effect"][name]
                 size = f"{effect:+.4f} (detectable {row['detectable'][name]:.4f})"
                 lines.append(f"{name:<34} {share:>5}  effect {size}  found {rate}")
-    lines += ["", "largest move when the answers are shuffled"]
-    lines += [f"{name:<34} {value:g}" for name, value in found["order"]["largest_move"].items()]
-    for name, row in found["order"]["leader_clustering"].items():
-        lines.append(f"leader clustering, {name}: {row['moved']:.1%} moved, by {row['by']:.2f}")
-    if found["ranks"]:
+    if moves := found.get("order"):
+        lines += ["", "largest move when the answers are shuffled"]
+        lines += [f"{name:<34} {value:g}" for name, value in moves["largest_move"].items()]
+        for name, row in moves["leader_clustering"].items():
+            lines.append(f"leader clustering, {name}: {row['moved']:.1%} moved, by {row['by']:.2f}")
+    if found.get("ranks"):
         lines += ["", "rank correlation with the recorded classes, across prompts | within"]
         inner = found["ranks"]["within_prompts"]
         for name, row in found["ranks"]["across_prompts"].items():
@@ -423,6 +577,16 @@ def table(found: dict[str, Any]) -> str:
             lines.append(f"{name:<34} {row['spearman']:.3f} [{low:.3f}, {high:.3f}]{rest}")
         lines.append(f"within: mean over {inner['prompts']} prompts")
     return "\n".join(lines)
+
+
+def by_sizes(found: dict[str, Any]) -> list[str]:
+    """Return a line for each kind and name, a cell for each number of prompts."""
+    lines = []
+    for kind, names in next(iter(found.values())).items():
+        for name in names:
+            cells = [f"{n:>4}: {told(found[n][kind][name]):<20}" for n in found]
+            lines.append(f"{kind:<10} {name:<46}" + "".join(cells).rstrip())
+    return lines
 
 
 def told(rate: dict[str, Any]) -> str:

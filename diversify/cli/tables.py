@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diversify.equivalence import Calibration
-    from diversify.evaluation import Comparison, Report
+    from diversify.evaluation import Change, Comparison, FrontierGap, Report
     from diversify.evaluation.protocol_report import ProtocolReport
 
 __all__ = [
@@ -21,6 +21,8 @@ __all__ = [
     "report_table",
     "verdict_table",
 ]
+
+ANSWERS = {True: "yes", False: "no", None: "cannot be said"}
 
 
 def progress_line(stream: Any = None) -> Callable[[str, int, int, float], None]:
@@ -63,18 +65,45 @@ def report_table(report: Report) -> str:
 
 def verdict_table(comparison: Comparison) -> str:
     """Return the comparison as a short table and the verdict in words."""
+    from diversify.evaluation.apart import labels_apart, run_of
+
     matched = {f"{name} (equal length)": c for name, c in comparison.length_matched.items()}
-    rows = [("", "before", "after", "difference", "95 % interval", "improved")]
+    head = ("", "before", "after", "difference", "95 % interval", "improved", "p", "p (Holm)")
+    rows: list[Sequence[str]] = [head]
     for name, change in (comparison.measures | matched | comparison.qualities).items():
         low, high = change.ci95
         numbers = f"{change.before:.3f}", f"{change.after:.3f}", f"{change.difference:+.3f}"
-        rows.append((name, *numbers, f"[{low:+.3f}, {high:+.3f}]", f"{change.improved:.0%}"))
-    answers = {True: "yes", False: "no", None: "cannot be said"}
-    lines = [f"before: {comparison.labels[0]}", f"after:  {comparison.labels[1]}"]
+        told = f"[{low:+.3f}, {high:+.3f}]", f"{change.improved:.0%}"
+        rows.append((name, *numbers, *told, *_tested(change)))
+    runs = [run_of(comparison.details, side) for side in ("before", "after")]
+    before, after = labels_apart(comparison.labels, runs)
+    lines = [f"before: {before}", f"after:  {after}"]
     lines += ["", aligned(rows), ""]
+    if comparison.frontiers:
+        lines += [_frontiers_table(comparison.frontiers), ""]
     for name, reason in comparison.verdict["reasons"].items():
-        lines.append(f"{name.replace('_', ' ')}: {answers[comparison.verdict[name]]}. {reason}")
+        lines.append(f"{name.replace('_', ' ')}: {ANSWERS[comparison.verdict[name]]}. {reason}")
     return "\n".join(lines)
+
+
+def _tested(change: Change) -> tuple[str, str]:
+    """Return the p-value and what Holm's correction leaves of it; empty where there is none."""
+    from diversify.evaluation.written import p_told
+
+    p, holm = (
+        "" if value is None else p_told(value, sign="") for value in (change.p_value, change.p_holm)
+    )
+    return p, holm
+
+
+def _frontiers_table(gaps: Sequence[FrontierGap]) -> str:
+    """Return both models' sweeps at equal quality as aligned text."""
+    rows = [("both models swept, at equal quality", "on average, smallest", "at least as diverse")]
+    rows += [
+        (f"{gap.measure} at equal {gap.quality}", gap.told(), ANSWERS[gap.dominates])
+        for gap in gaps
+    ]
+    return aligned(rows)
 
 
 def protocol_table(report: ProtocolReport) -> str:

@@ -2,26 +2,34 @@
 
 from diversify.evaluation.change import Change, paired_change
 from diversify.evaluation.compare import Comparison, compare
+from diversify.evaluation.drawing import draw_rows
 from diversify.evaluation.evaluate import Report, evaluate, load_report
 from diversify.evaluation.exporters import model_index
 from diversify.evaluation.frontier import Frontier, Standing, frontier
+from diversify.evaluation.frontiers import FrontierGap, compare_frontiers
 from diversify.evaluation.generate import Run, generate, load_run
 from diversify.evaluation.importers import import_run
 from diversify.evaluation.markdown import markdown_summary
+from diversify.evaluation.merging import merge_runs, merge_samples
 from diversify.evaluation.panel import Panel, panel
+from diversify.evaluation.parts import Shard
 from diversify.evaluation.prompt_sets import PromptRow, PromptSet, load_prompts, shipped_sets
 
 __all__ = [
     "Change",
     "Comparison",
     "Frontier",
+    "FrontierGap",
     "Panel",
     "PromptRow",
     "PromptSet",
     "Report",
     "Run",
+    "Shard",
     "Standing",
     "compare",
+    "compare_frontiers",
+    "draw_rows",
     "evaluate",
     "frontier",
     "generate",
@@ -30,6 +38,8 @@ __all__ = [
     "load_report",
     "load_run",
     "markdown_summary",
+    "merge_runs",
+    "merge_samples",
     "model_index",
     "paired_change",
     "panel",

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from diversify.evaluation.frontier import holm
 from diversify.evaluation.inference import (
     CONFIDENCE,
     count_units,
     detectable_difference,
+    holm,
     mean_interval,
     sign_flip_test,
     standard_error,

@@ -12,9 +12,11 @@ import numpy as np
 
 from diversify.evaluation.change import CONFIDENCE, Change, paired_change, with_holm
 from diversify.evaluation.evaluate import Report, load_report
-from diversify.evaluation.frontier import Frontier, Standing
+from diversify.evaluation.frontier import Frontier, Standing, frontier
+from diversify.evaluation.frontiers import FrontierGap, compare_frontiers
 from diversify.evaluation.generate import write_atomically
-from diversify.evaluation.inference import POWER
+from diversify.evaluation.inference import POWER, clusters_of
+from diversify.evaluation.recipe import differing_fields
 from diversify.evaluation.verdict import PRIMARY, judge, told_change
 from diversify.kernels import NgramKernel
 from diversify.measures import MEASURES
@@ -36,6 +38,8 @@ class Comparison:
         verdict: `collapse_fell`, `quality_held`, `beats_temperature`, each True, False or None
             (cannot be said), and `reasons` with a sentence for each.
         frontier: the temperature sweep of the before model, if one was given.
+        after_frontier: that of the after model, likewise.
+        frontiers: how far the one lies above the other, where both were given.
         details: settings, recipe, margins, resamples, seed, and how the statistics were made.
         samples: (before, after) rows of `samples.jsonl`, paired, for the report.
     """
@@ -47,6 +51,8 @@ class Comparison:
     verdict: dict[str, Any]
     length_matched: dict[str, Change] = field(default_factory=dict)
     frontier: Frontier | None = None
+    after_frontier: Frontier | None = None
+    frontiers: list[FrontierGap] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
     samples: tuple[list[dict[str, Any]], list[dict[str, Any]]] = field(default=([], []), repr=False)
 
@@ -58,6 +64,9 @@ class Comparison:
             found[section] = {name: change.as_json() for name, change in changes.items()}
         found["verdict"] = self.verdict
         found["frontier"] = self.frontier.as_json() if self.frontier else None
+        if self.after_frontier:
+            found["after_frontier"] = self.after_frontier.as_json()
+            found["frontiers"] = [gap.as_json() for gap in self.frontiers]
         return found | {"details": self.details}
 
     def save(self, folder: str | Path) -> Path:
@@ -73,6 +82,7 @@ def compare(
     after: Report | str | Path,
     *,
     sweep: Sequence[Report | str | Path] = (),
+    after_sweep: Sequence[Report | str | Path] = (),
     trained_kernel: str | None = None,
     margins: dict[str, float] | None = None,
     deciding: Sequence[str] | None = None,
@@ -93,6 +103,9 @@ def compare(
         after: the changed model's report, or its folder.
         sweep: reports of the *before* model at several temperatures, the before report included
             or not; without at least two temperatures `beats_temperature` stays None.
+        after_sweep: reports of the *after* model at several temperatures; with those of `sweep`
+            they say what the change brings at every quality that both models reach
+            (`compare_frontiers`), beside the verdict and not part of it.
         trained_kernel: what stands behind the comma in the measures that training optimised
             (`minilm`, `answers`, …); it alone cannot make `collapse_fell` true. By default the
             first kernel of the recipe.
@@ -105,14 +118,14 @@ def compare(
 
     Raises:
         ValueError: the reports' recipes differ (the fields are named), their prompts or groups of
-            prompts differ, or a margin names an unknown quality.
+            prompts differ, a margin names an unknown quality, or the after model is swept alone.
     """
     before, after = _as_report(before), _as_report(after)
     _same_recipe(before, after)
     after = after.ordered([sample["id"] for sample in before.samples])
     pairs = before.samples, after.samples
     higher = _directions(before)
-    clusters = _clusters(*pairs)
+    clusters = clusters_of(*pairs)
     changes = {
         section: _changes(*pairs, section, higher, clusters, resamples, seed)
         for section in ("measures", "qualities", "monitors")
@@ -121,7 +134,8 @@ def compare(
     changes["measures"] = with_holm(changes["measures"], family)
     margin = _margins(before, margins)
     decides = _deciding(changes["qualities"], deciding)
-    curve, standings = _against_sweep(before, after, sweep, decides, resamples, seed)
+    curve, after_curve = _swept(before, sweep), _swept(after, after_sweep)
+    standings, gaps = _against_sweep(curve, after_curve, after, decides, resamples, seed)
     kernels = [kernel["name"] for kernel in before.recipe["kernels"]]
     trained = kernels[0] if trained_kernel is None else trained_kernel
     known = {name.partition(",")[2] for name in changes["measures"]}
@@ -147,6 +161,8 @@ def compare(
         length_matched=_length_matched(*pairs, clusters, resamples, seed),
         verdict=verdict,
         frontier=curve,
+        after_frontier=after_curve,
+        frontiers=gaps,
         details={
             "before": before.summary["config"],
             "after": after.summary["config"],
@@ -171,8 +187,7 @@ def _as_report(report: Report | str | Path) -> Report:
 
 def _same_recipe(before: Report, after: Report) -> None:
     old, new = before.recipe, after.recipe
-    changed = [name for name in old if old[name] != new[name]]
-    if changed:
+    if changed := differing_fields(old, new):
         listed = "; ".join(f"{name}: {old[name]!r} against {new[name]!r}" for name in changed)
         raise ValueError(f"the reports were not made by one recipe: {listed}")
 
@@ -229,26 +244,6 @@ def _changes(
     return found
 
 
-def _clusters(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[Hashable] | None:
-    """Return one label a prompt if some prompt has a `group`; one without stands for itself."""
-    groups, others = ([row.get("group") for row in rows] for rows in (before, after))
-    if groups != others:
-        at = next(
-            i for i, pair in enumerate(zip(groups, others, strict=True)) if len(set(pair)) > 1
-        )
-        raise ValueError(
-            f"the reports disagree on the group of prompt {before[at]['id']!r}: "
-            f"{groups[at]!r} against {others[at]!r}"
-        )
-    if all(group is None for group in groups):
-        return None
-    # A pair, so that no id can be taken for a group.
-    return [
-        ("id", row["id"]) if group is None else ("group", group)
-        for row, group in zip(before, groups, strict=True)
-    ]
-
-
 def _statistics(
     changes: dict[str, dict[str, Change]],
     family: list[str],
@@ -259,6 +254,8 @@ def _statistics(
     return {
         "interval": "BCa bootstrap, stretched to what the test does not reject",
         "test": "two-sided sign flips of the paired differences",
+        "standings": "as the interval, of what each prompt adds to the gap to first order, "
+        "stretched to a percentile bootstrap that matches quality anew; p is the larger of both",
         "family": family,
         "correction": "Holm",
         "power": POWER,
@@ -321,23 +318,31 @@ def _deciding(qualities: dict[str, Change], names: Sequence[str] | None) -> list
     return list(names)
 
 
+def _swept(model: Report, sweep: Sequence[Report | str | Path]) -> Frontier | None:
+    reports = [_as_report(report) for report in sweep]
+    for report in reports:
+        _same_recipe(model, report)
+        _same_model(model, report)
+    return frontier(reports) if reports else None
+
+
 def _against_sweep(
-    before: Report,
+    curve: Frontier | None,
+    after_curve: Frontier | None,
     after: Report,
-    sweep: Sequence[Report | str | Path],
     qualities: Sequence[str],
     resamples: int,
     seed: int,
-) -> tuple[Frontier | None, list[Standing]]:
-    from diversify.evaluation.frontier import frontier
-
-    reports = [_as_report(report) for report in sweep]
-    if not reports:
-        return None, []
-    for report in reports:
-        _same_recipe(before, report)
-        _same_model(before, report)
-    curve = frontier([*reports])
-    return curve, curve.standings(
-        after, measures=PRIMARY, qualities=qualities, resamples=resamples, seed=seed
-    )
+) -> tuple[list[Standing], list[FrontierGap]]:
+    if curve is None:
+        if after_curve is not None:
+            raise ValueError("a sweep of the after model needs one of the before model beside it")
+        return [], []
+    options: dict[str, Any] = {
+        "measures": PRIMARY,
+        "qualities": qualities,
+        "resamples": resamples,
+        "seed": seed,
+    }
+    standings = curve.standings(after, **options)
+    return standings, compare_frontiers(curve, after_curve, **options) if after_curve else []

@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from diversify.evaluation.evaluate import Report, load_report
+from diversify.evaluation.gaps import Gap, point_gap
+from diversify.evaluation.inference import FEWEST, clusters_of, count_units
 
 Floats = NDArray[np.float64]
 
@@ -26,9 +26,10 @@ class Standing(NamedTuple):
     """Where a point stands against the frontier, for one measure at one matched quality.
 
     `gap` is the point's diversity minus what the sweep offers at the same quality, with its 95 %
-    bootstrap interval over prompts. `above` is None where the sweep does not reach the quality.
-    `p_value` is that of no gap, two-sided, from the same resamples: the smallest level at which the
-    interval would leave zero out. None where there is no interval.
+    interval over prompts (`point_gap`): prompts of one `group` count as one. `above` is None where
+    the sweep does not reach the quality, or where there are too few prompts to say. `p_value` is
+    that of no gap, two-sided: at most 5 % where the interval leaves zero out, None where there is
+    no interval. The gap is NaN where nothing could be scored.
     """
 
     measure: str
@@ -40,9 +41,10 @@ class Standing(NamedTuple):
     p_value: float | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields; a bound that cannot be given is None, since JSON has no infinity."""
+        """Return the fields; a number that cannot be given is None, since JSON has no infinity."""
         bounds = [bound if math.isfinite(bound) else None for bound in self.ci95]
-        return self._asdict() | {"ci95": bounds}
+        gap = self.gap if math.isfinite(self.gap) else None
+        return self._asdict() | {"gap": gap, "ci95": bounds}
 
     def told(self) -> str:
         """Say the gap in a few words."""
@@ -84,11 +86,11 @@ class Frontier:
             report: the point, made with the recipe of the sweep.
             measures: measure names without their kernel; every kernel of the report is used.
             qualities: the qualities to match; all by default.
-            resamples: bootstrap resamples over prompts.
-            seed: of the bootstrap.
+            resamples: bootstrap resamples over prompts, and random flips of signs.
+            seed: of both.
 
         Raises:
-            ValueError: the point's prompts are not those of the sweep.
+            ValueError: the point's prompts, or their groups, are not those of the sweep.
         """
         report = report.ordered([sample["id"] for sample in self.reports[0].samples])
         names = [name for name in report.names("measures") if name.split(",")[0] in measures]
@@ -98,86 +100,46 @@ class Frontier:
             for quality in (report.names("qualities") if qualities is None else qualities)
         ]
 
+    def curve(self, measure: str, quality: str) -> tuple[Floats, Floats] | None:
+        """Return diversity and quality (k, p) of the temperatures at which both have been scored.
+
+        None if those are fewer than two, and so no curve.
+        """
+        diversity, levels = (
+            np.stack([swept.column(section, name) for swept in self.reports])
+            for section, name in (("measures", measure), ("qualities", quality))
+        )
+        scored = ~(np.isnan(diversity).all(axis=1) | np.isnan(levels).all(axis=1))
+        return None if scored.sum() < 2 else (diversity[scored], levels[scored])
+
     def _standing(
         self, report: Report, measure: str, quality: str, resamples: int, seed: int
     ) -> Standing:
-        def stacked(section: str, name: str) -> Floats:
-            return np.stack([swept.column(section, name) for swept in self.reports])
-
-        curve = stacked("measures", measure), stacked("qualities", quality)
+        curve = self.curve(measure, quality)
         point = report.column("measures", measure), report.column("qualities", quality)
+        if curve is None or any(np.isnan(values).all() for values in point):
+            note = " (not scored in the point, or at fewer than two temperatures)"
+            return Standing(measure, quality, math.nan, (-math.inf, math.inf), None, note)
+        clusters = clusters_of(report.samples, *(swept.samples for swept in self.reports))
+        gap = point_gap(*curve, *point, clusters=clusters, resamples=resamples, seed=seed)
+        above, note = self._above(gap, curve[1], point[1], count_units(clusters, len(point[0])))
+        return Standing(measure, quality, gap.value, gap.ci95, above, note, gap.p_value)
 
-        def gap(rows: NDArray[np.int64], axis: int = -1) -> Floats:
-            # rows: (..., p) prompt indices; means over them move all points of the curve together.
-            diversity, level = (np.nanmean(values[:, rows], axis=-1) for values in curve)
-            own, at = (np.nanmean(values[rows], axis=-1) for values in point)
-            return np.asarray(own - reachable(diversity, level, at, beyond=best))
-
-        everyone = np.arange(len(report.samples))
-        levels = np.nanmean(curve[1], axis=1)
-        # Settled once, for all resamples: which temperature is best is no part of the question.
-        best = int(levels.argmax())
-        central = float(gap(everyone))
-        at = float(np.nanmean(point[1]))
+    @staticmethod
+    def _above(gap: Gap, quality: Floats, own: Floats, units: int) -> tuple[bool | None, str]:
+        """Say whether a point lies above, and what has to be added to that."""
+        levels, at = np.nanmean(quality, axis=1), float(np.nanmean(own))
+        if units == 1:
+            return None, " (one prompt has no interval)"
+        if units < FEWEST:
+            return None, f" (only {units} independent prompts)"
+        if at < levels.min() and gap.ci95[1] > 0:
+            # Hotter than the sweep went, the base might have been as diverse: nobody knows.
+            return None, " (worse quality than the hottest temperature of the sweep)"
         note = ""
         if at > levels.max():
             note = " (better quality than any temperature reaches; measured against the best)"
-        low, high = float("-inf"), float("inf")
-        p_value = None
-        if len(everyone) > 1:
-            found = stats.bootstrap(
-                (everyone,),
-                gap,
-                n_resamples=resamples,
-                method="percentile",
-                vectorized=True,
-                batch=1000,
-                rng=np.random.default_rng(seed),
-            )
-            low, high = map(float, found.confidence_interval)
-            gaps = found.bootstrap_distribution
-            tail = 1 + min(int((gaps <= 0).sum()), int((gaps >= 0).sum()))
-            p_value = min(1.0, 2 * tail / (1 + len(gaps)))
-        above: bool | None = low > 0 if len(everyone) > 1 else None
-        if len(everyone) == 1:
-            note = " (one prompt has no interval)"
-        elif at < levels.min() and high > 0:
-            # Hotter than the sweep went, the base might have been as diverse: nobody knows.
-            above, note = None, " (worse quality than the hottest temperature of the sweep)"
-        return Standing(measure, quality, central, (low, high), above, note, p_value)
-
-
-def reachable(
-    diversity: Floats, quality: Floats, at: Floats, *, beyond: int | None = None
-) -> Floats:
-    """Return the most diversity that a curve offers at quality `at` or better.
-
-    The curve is the polyline through its points in the order given. Where no point is as good, the
-    diversity of its best-quality point is returned.
-
-    Args:
-        diversity: of the curve's points (k, ...).
-        quality: of the curve's points (k, ...).
-        at: the quality to match (...).
-        beyond: index of the point that counts where none is as good; the best one by default.
-
-    Returns:
-        The diversity (...).
-
-    >>> curve = np.array([0.2, 0.4, 0.8]), np.array([-1.0, -2.0, -3.0])
-    >>> float(reachable(*curve, np.array(-2.5))), float(reachable(*curve, np.array(-0.5)))
-    (0.6000000000000001, 0.2)
-    """
-    best = np.where(quality >= at, diversity, -np.inf).max(axis=0)
-    for (d0, d1), (q0, q1) in zip(pairwise(diversity), pairwise(quality), strict=True):
-        crosses = (np.minimum(q0, q1) < at) & (at < np.maximum(q0, q1))
-        share = np.where(crosses, (at - q0) / np.where(crosses, q1 - q0, 1.0), 0.0)
-        best = np.where(crosses, np.maximum(best, d0 + share * (d1 - d0)), best)
-    if beyond is None:
-        top = np.take_along_axis(diversity, quality.argmax(axis=0)[None], axis=0)[0]
-    else:
-        top = diversity[beyond]
-    return np.asarray(np.where(np.isneginf(best), top, best))
+        return gap.ci95[0] > 0, note
 
 
 def frontier(runs: Sequence[Report | str | Path]) -> Frontier:
@@ -199,42 +161,9 @@ def frontier(runs: Sequence[Report | str | Path]) -> Frontier:
     if len(found) < 2:
         raise ValueError(f"a frontier needs at least two temperatures, got {sorted(found)}")
     order = sorted(found)
-    ids = [sample["id"] for sample in reports[0].samples]
+    # One order for everybody, so that the resamples do not depend on that of the rows.
+    ids = sorted((sample["id"] for sample in reports[0].samples), key=str)
     return Frontier(tuple(found[heat].ordered(ids) for heat in order), tuple(order))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    r"""Correct p-values of several questions asked at once, by Holm's step-down rule.
-
-    .. math:: \tilde p_{(i)} = \max_{j \le i} \min\bigl(1, (m - j + 1) \, p_{(j)}\bigr)
-
-    Calling what is at most 0.05 afterwards significant errs in any of them with a probability of
-    0.05 at most, whatever they have to do with each other.
-
-    Args:
-        p_values: Of all questions that were asked, each in [0, 1].
-
-    Returns:
-        The corrected ones, in the same order.
-
-    Raises:
-        ValueError: One is no number in [0, 1].
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-
-    Reference:
-        S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure" (1979).
-    """
-    if wrong := [p for p in p_values if not 0.0 <= p <= 1.0]:
-        raise ValueError(f"a p-value is a number in [0, 1], got {wrong[0]}")
-    corrected = [0.0] * len(p_values)
-    highest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        corrected[place] = highest
-    return corrected
 
 
 def _means(report: Report, section: str) -> dict[str, float | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -276,6 +276,40 @@ def detectable_difference(error: float, units: int) -> float | None:
     return float(shift) * error
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    r"""Correct p-values of several questions asked at once, by Holm's step-down rule.
+
+    .. math:: \tilde p_{(i)} = \max_{j \le i} \min\bigl(1, (m - j + 1) \, p_{(j)}\bigr)
+
+    Calling what is at most 0.05 afterwards significant errs in any of them with a probability of
+    0.05 at most, whatever they have to do with each other.
+
+    Args:
+        p_values: Of all questions that were asked, each in [0, 1].
+
+    Returns:
+        The corrected ones, in the same order.
+
+    Raises:
+        ValueError: One is no number in [0, 1].
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+
+    Reference:
+        S. Holm, "A Simple Sequentially Rejective Multiple Test Procedure" (1979).
+    """
+    if wrong := [p for p in p_values if not 0.0 <= p <= 1.0]:
+        raise ValueError(f"a p-value is a number in [0, 1], got {wrong[0]}")
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = highest
+    return corrected
+
+
 def count_units(clusters: Sequence[Hashable] | None, prompts: int) -> int:
     """Return how many independent pieces of evidence there are.
 
@@ -284,6 +318,53 @@ def count_units(clusters: Sequence[Hashable] | None, prompts: int) -> int:
         (4, 2)
     """
     return prompts if clusters is None else len(set(clusters))
+
+
+def cluster_places(clusters: Sequence[Hashable] | None, prompts: int) -> NDArray[np.int64]:
+    """Number the clusters by their first prompt, and return the number of each prompt's (p,).
+
+    Raises:
+        ValueError: If the labels are not as many as the prompts.
+
+    Example:
+        >>> cluster_places(["b", "a", "b"], 3).tolist(), cluster_places(None, 2).tolist()
+        ([0, 1, 0], [0, 1])
+    """
+    if clusters is None:
+        return np.arange(prompts)
+    if len(clusters) != prompts:
+        raise ValueError(f"need a label a prompt, got {len(clusters)} for {prompts} prompts")
+    place = {label: number for number, label in enumerate(dict.fromkeys(clusters))}
+    return np.array([place[label] for label in clusters], dtype=np.int64)
+
+
+def clusters_of(*runs: Sequence[Mapping[str, Any]]) -> list[Hashable] | None:
+    """Return one label a prompt if some prompt has a `group`; one without stands for itself.
+
+    Args:
+        runs: Rows of several runs, with the same prompts in the same order.
+
+    Raises:
+        ValueError: If two runs disagree on the group of a prompt.
+
+    Example:
+        >>> clusters_of([{"id": "a", "group": 1}, {"id": "b"}])
+        [('group', 1), ('id', 'b')]
+    """
+    first = runs[0]
+    for run in runs[1:]:
+        for row, other in zip(first, run, strict=True):
+            if row.get("group") != other.get("group"):
+                raise ValueError(
+                    f"the reports disagree on the group of prompt {row['id']!r}: "
+                    f"{row.get('group')!r} against {other.get('group')!r}"
+                )
+    if all(row.get("group") is None for row in first):
+        return None
+    # A pair, so that no id can be taken for a group.
+    return [
+        ("id", row["id"]) if row.get("group") is None else ("group", row["group"]) for row in first
+    ]
 
 
 def _units(differences: Floats, clusters: Sequence[Hashable] | None) -> tuple[Floats, Floats]:
@@ -296,10 +377,7 @@ def _units(differences: Floats, clusters: Sequence[Hashable] | None) -> tuple[Fl
         raise ValueError(f"differences must be finite, got {wrong} NaN or inf")
     if clusters is None:
         return values, np.ones_like(values)
-    if len(clusters) != len(values):
-        raise ValueError(f"need a label a prompt, got {len(clusters)} for {len(values)} prompts")
-    place = {label: number for number, label in enumerate(dict.fromkeys(clusters))}
-    index = np.array([place[label] for label in clusters])
+    index = cluster_places(clusters, len(values))
     totals, sizes = np.bincount(index, weights=values), np.bincount(index)
     return totals.astype(np.float64), sizes.astype(np.float64)
 

@@ -6,7 +6,7 @@ from scipy import stats
 
 from diversify.evaluation import Change, compare, frontier, load_report, paired_change
 from diversify.evaluation.change import with_holm
-from diversify.evaluation.frontier import reachable
+from diversify.evaluation.curves import reachable
 from diversify.evaluation.verdict import judge
 
 

@@ -14,6 +14,7 @@ from diversify.evaluation.inference import (
     bootstrap_interval,
     count_units,
     detectable_difference,
+    holm,
     mean_interval,
     sign_flip_test,
     standard_error,
@@ -99,6 +100,23 @@ def test_the_detectable_difference_has_the_power_that_it_promises():
     assert detectable_difference(0.0, 9) is None and detectable_difference(math.inf, 1) is None
     with pytest.raises(ValueError, match="error >= 0"):
         detectable_difference(math.nan, 9)
+
+
+def test_holm_by_hand():
+    """Sorted 0.01, 0.02, 0.03, 0.9: times 4, 3, 2, 1 is 0.04, 0.06, 0.06, 0.9."""
+    assert holm([0.03, 0.9, 0.01, 0.02]) == pytest.approx([0.06, 0.9, 0.04, 0.06])
+
+
+def test_a_corrected_value_never_falls_below_that_of_a_smaller_one():
+    """0.01 times 2 is 0.02, more than 0.015 times 1: the larger one is raised to it."""
+    assert holm([0.015, 0.01]) == pytest.approx([0.02, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0] and holm([]) == [] and holm([0.3]) == [0.3]
+
+
+def test_what_is_no_p_value_is_refused():
+    for wrong in (1.2, -0.1, float("nan")):
+        with pytest.raises(ValueError, match="a p-value is a number"):
+            holm([0.5, wrong])
 
 
 def test_mostly_unmoved_prompts_do_not_cry_wolf():

@@ -129,3 +129,56 @@ def test_the_study_repeats_itself_and_finds_what_is_planted(validity, tiny_embed
 def test_answers_of_different_number_are_refused(validity):
     with pytest.raises(ValueError, match="equally many answers"):
         validity.Answers([*rows(2, 6), *rows(1, 5)], [NgramKernel(2)])
+
+
+@pytest.fixture
+def pools(tmp_path):
+    """Three temperatures, hotter with more colours and fewer that are right; one run a temperature."""
+    rng = np.random.default_rng(5)
+    colours = WORDS.split()
+    paths = []
+    for heat, share in enumerate((0.9, 0.6, 0.3)):
+        made = []
+        for prompt in range(8):
+            texts = [
+                "red" if rng.random() < share else str(rng.choice(colours[1:])) for _ in range(12)
+            ]
+            made.append({"id": prompt, "prompt": f"{prompt}?", "generations": texts})
+            made[-1]["answers"] = [["red"]]
+        paths.append(tmp_path / f"{heat}.jsonl")
+        paths[-1].write_text("".join(json.dumps(row) + "\n" for row in made))
+    return [str(path) for path in paths]
+
+
+def test_two_sweeps_of_one_pool_share_no_answer_and_lie_on_one_curve(validity, pools):
+    sweep = validity.Sweep(pools, 6)
+    one, other = sweep.draw(np.array([0, 3, 3]), np.random.default_rng(0))
+    assert one[1].shape == (3, 3) and one[0]["vendi,ngram-2"].shape == (3, 3)
+    # Six and six of twelve are all of them: together they have the mean of the pool.
+    assert (one[1] + other[1]) / 2 == pytest.approx(sweep.valid.mean(axis=2)[:, [0, 3, 3]])
+    with pytest.raises(ValueError, match="the smallest pool has 12"):
+        validity.Sweep(pools, 7)
+
+
+def test_a_real_gap_is_seen_and_none_between_a_sweep_and_itself(validity, pools):
+    sweep = validity.Sweep(pools, 6)
+    curve, other = sweep.draw(np.arange(8).repeat(3), np.random.default_rng(0))
+    own = {"resamples": 300, "seed": 0}
+    found = validity.misplaced(curve, curve, np.random.default_rng(1), **own)
+    at = {name: hit for name, hit in found["interval"].items() if "at a temperature" in name}
+    assert len(at) == 4 and not any(at.values()) and not any(found["curves"].values())
+    better = {name: values + 1.0 for name, values in other[0].items()}, other[1]
+    found = validity.misplaced(curve, better, np.random.default_rng(1), **own)
+    assert found["curves"]["vendi,ngram-2, dominates"]
+    for kind in ("interval", "linear", "bootstrap"):
+        assert found[kind]["vendi,ngram-2, between two, above"]
+        assert not found[kind]["vendi,ngram-2, between two, below"]
+
+
+def test_one_part_alone_needs_no_generations(validity, pools, tmp_path):
+    study = validity.Study("none", "none", sizes=[6], sweep=pools, sweep_splits=2, sweep_answers=6)
+    found = validity.run(study, only=["standings"])
+    assert list(found) == ["sweep", "standings"] and found["sweep"]["runs"] == pools
+    assert found["standings"] == validity.run(study, only=["standings"])["standings"]
+    assert "at a temperature, above" in validity.table(found)
+    assert validity.standings(validity.Study("none", "none")) is None

@@ -1,0 +1,151 @@
+"""Two frontiers: which of two swept models offers more diversity at the same quality, and by how much.
+
+Where one model is compared at one temperature, the answer depends on the temperature. Two sweeps ask
+it for every quality that both models reach.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from diversify.evaluation.frontier import Frontier
+from diversify.evaluation.gaps import CurveGap, curve_gap
+from diversify.evaluation.inference import FEWEST, clusters_of, count_units
+
+__all__ = ["FrontierGap", "compare_frontiers"]
+
+
+class FrontierGap(NamedTuple):
+    """How far the frontier of one model lies above that of another, by one measure and one quality.
+
+    Args:
+        measure: Name of the measure, with its kernel.
+        quality: Name of the quality that is matched.
+        gap: Diversity of the after model minus that of the before model at equal quality, averaged
+            over the qualities that both reach: the area between the curves, per unit of quality.
+            None where they share no quality.
+        ci95: Its 95 % interval over prompts.
+        p_value: That of no gap, two-sided.
+        between: The qualities that both reach, worst and best.
+        smallest: The smallest gap among them.
+        smallest_at: At which quality.
+        smallest_ci95: Its interval.
+        dominates: Whether the after model is at least as diverse at every quality: the intervals of
+            the smallest gap, and of the gap that is least certain, have nothing below zero, and
+            that of the mean gap lies above it. False says only that this is not shown. None where it
+            cannot be said.
+        note: What has to be added.
+    """
+
+    measure: str
+    quality: str
+    gap: float | None
+    ci95: tuple[float, float]
+    p_value: float | None
+    between: tuple[float, float] | None
+    smallest: float | None
+    smallest_at: float | None
+    smallest_ci95: tuple[float, float]
+    dominates: bool | None
+    note: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields; a bound that cannot be given is None, since JSON has no infinity."""
+        bounds = {
+            name: [bound if math.isfinite(bound) else None for bound in getattr(self, name)]
+            for name in ("ci95", "smallest_ci95")
+        }
+        between = None if self.between is None else list(self.between)
+        return self._asdict() | bounds | {"between": between}
+
+    def told(self) -> str:
+        """Say the gaps in a few words.
+
+        >>> FrontierGap("vendi", "wit", 0.5, (0.2, 0.8), 0.01, (1.0, 2.0), 0.3, 1.5, (0.1, 0.6),
+        ...             True).told()
+        '+0.500 [+0.200, +0.800] on average, smallest +0.300 [+0.100, +0.600] at 1.5'
+        """
+        if self.gap is None or self.smallest is None:
+            return self.note.strip()
+        (low, high), (least, most) = self.ci95, self.smallest_ci95
+        return (
+            f"{self.gap:+.3f} [{low:+.3f}, {high:+.3f}] on average, smallest {self.smallest:+.3f} "
+            f"[{least:+.3f}, {most:+.3f}] at {self.smallest_at:.3g}{self.note}"
+        )
+
+
+def compare_frontiers(
+    before: Frontier,
+    after: Frontier,
+    *,
+    measures: Sequence[str],
+    qualities: Sequence[str] | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> list[FrontierGap]:
+    """Compare two swept models at equal quality, for each primary measure and each quality.
+
+    A curve is straight between its temperatures, which makes a bent one look lower the fewer there
+    are: sweep both models at the same temperatures.
+
+    Args:
+        before: The base model's frontier.
+        after: The changed model's, made with the same recipe.
+        measures: Measure names without their kernel; every kernel of the reports is used.
+        qualities: The qualities to match; all by default.
+        resamples: Bootstrap resamples over prompts (or groups of them), and random flips of signs.
+        seed: Of both.
+
+    Returns:
+        One entry a measure and quality.
+
+    Raises:
+        ValueError: The two have different prompts, or different groups of them.
+    """
+    ids = [sample["id"] for sample in before.reports[0].samples]
+    after = Frontier(tuple(report.ordered(ids) for report in after.reports), after.temperatures)
+    clusters = clusters_of(*(report.samples for report in (*before.reports, *after.reports)))
+    units = count_units(clusters, len(ids))
+    first = before.reports[0]
+    found = []
+    for measure in first.names("measures"):
+        if measure.partition(",")[0] not in measures:
+            continue
+        for quality in first.names("qualities") if qualities is None else qualities:
+            curves = before.curve(measure, quality), after.curve(measure, quality)
+            if curves[0] is None or curves[1] is None:
+                note = " (a curve is scored at fewer than two temperatures)"
+                found.append(_unknown(measure, quality, note))
+                continue
+            gap = curve_gap(curves[0], curves[1], clusters=clusters, resamples=resamples, seed=seed)
+            found.append(
+                _unknown(measure, quality, " (the two reach no common quality)")
+                if gap is None
+                else _told(measure, quality, gap, units)
+            )
+    return found
+
+
+def _unknown(measure: str, quality: str, note: str) -> FrontierGap:
+    nothing = (-math.inf, math.inf)
+    return FrontierGap(measure, quality, None, nothing, None, None, None, None, nothing, None, note)
+
+
+def _told(measure: str, quality: str, gap: CurveGap, units: int) -> FrontierGap:
+    few = units < FEWEST
+    shown = min(gap.smallest.ci95[0], gap.weakest.ci95[0]) >= 0 and gap.mean.ci95[0] > 0
+    return FrontierGap(
+        measure=measure,
+        quality=quality,
+        gap=gap.mean.value,
+        ci95=gap.mean.ci95,
+        p_value=gap.mean.p_value,
+        between=gap.between,
+        smallest=gap.smallest.value,
+        smallest_at=gap.smallest_at,
+        smallest_ci95=gap.smallest.ci95,
+        dominates=None if few else shown,
+        note=f" (only {units} independent prompts)" if few else "",
+    )
