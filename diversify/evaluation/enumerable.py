@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import rel_entr
 from scipy.stats import binom
 
-from diversify.credit import semantic_entropy
+from diversify.credit import rarefied_classes, semantic_entropy
 from diversify.evaluation.generate import Run
 from diversify.evaluation.protocol_report import ProtocolReport, protocol_report
 from diversify.kernels import check_integer
@@ -26,6 +26,7 @@ __all__ = [
     "answer_counts",
     "chi_square",
     "coverage",
+    "coverage_at",
     "expected_kl",
     "kl_divergence",
     "score_enumerable",
@@ -36,6 +37,9 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 NAME = "enumerable@1"
+
+DRAWS = (5, 10, 20, 50)
+"""Numbers of texts at which `coverage_at` is reported, as far as a prompt has so many."""
 
 
 def answer_counts(named: Sequence[int | None], size: int) -> Counts:
@@ -93,6 +97,41 @@ def coverage(counts: Counts) -> float:
         0.5
     """
     return float(np.mean(_checked(counts) > 0))
+
+
+def coverage_at(named: Sequence[int | None], size: int, *, draws: int) -> float:
+    r"""Share of the valid answers that `draws` of the texts name, on average, in [0, 1].
+
+    .. math:: \frac{1}{L} \sum_a \left[ 1 - \binom{n - c_a}{k} \Big/ \binom{n}{k} \right]
+
+    The exact mean over all subsets of k of the n texts, invalid ones included: a text that names
+    nothing is a draw, too. `coverage` grows with the number of texts; runs of different n compare
+    at the k of the smaller one. At k = 1 it is `valid_rate` over L, at k = n it is `coverage`.
+
+    Args:
+        named: For each text the number of the answer that it names, or None, (n,).
+        size: L, how many valid answers there are.
+        draws: k, from 1 to n.
+
+    Raises:
+        ValueError: If there is no text, a number is not below `size`, or `draws` is not between 1
+            and n.
+
+    Example:
+        >>> round(coverage_at([0, 0, 1, None], 2, draws=2), 4)
+        0.6667
+
+    Reference:
+        As `rarefied_classes`, with L for the scale.
+    """
+    answer_counts(named, size)  # refuses numbers that are no answer
+    if not named:
+        raise ValueError("a share needs one text or more, got none")
+    draws = check_integer("draws", draws, 1, len(named))
+    # Each invalid text is a class of its own, which is among the draws with probability k / n.
+    own = [size + place if answer is None else answer for place, answer in enumerate(named)]
+    invalid = sum(answer is None for answer in named) * draws / len(named)
+    return max(0.0, rarefied_classes(np.array(own), size=draws) - invalid) / size
 
 
 def kl_divergence(counts: Counts, target: ArrayLike | None = None) -> float | None:
@@ -183,8 +222,11 @@ def score_enumerable(
 ) -> ProtocolReport:
     """Score by `enumerable@1`: valid answers, coverage, and the distribution over the list.
 
+    `answer_entropy` is the `semantic_entropy` of the valid answers, whose classes are known here.
+
     Args:
-        run: Any number of answers a prompt; numbers other than `valid_rate` depend on it.
+        run: Any number of answers a prompt; `valid_rate` and, at one number of draws,
+            `coverage_at_…` do not depend on it, all other numbers do.
         column: For each prompt its valid answers, a list of lists of aliases. A prompt without them
             has no value.
         target_column: For each prompt the probabilities that its answers should have, in their
@@ -196,8 +238,10 @@ def score_enumerable(
     if not any(row.get(column) for row in run.rows):
         raise ValueError(f"no prompt of {run.path} has valid answers in a column {column!r}")
     values, details = [], []
+    most = max(len(row["generations"]) for row in run.rows)
+    sizes = [draws for draws in DRAWS if draws <= most]
     for row in run.rows:
-        found, counts = _values(row, row.get(column), row.get(target_column))
+        found, counts = _values(row, row.get(column), row.get(target_column), sizes)
         values.append(found)
         details.append({"answer_counts": counts})
     return protocol_report(
@@ -206,16 +250,23 @@ def score_enumerable(
 
 
 def _values(
-    row: dict[str, Any], answers: Sequence[Sequence[str]] | None, target: Sequence[float] | None
+    row: dict[str, Any],
+    answers: Sequence[Sequence[str]] | None,
+    target: Sequence[float] | None,
+    sizes: Sequence[int],
 ) -> tuple[dict[str, float | None], list[int] | None]:
     names = ("valid_rate", "coverage", "distinct_valid", "answer_entropy")
     found: dict[str, float | None] = dict.fromkeys((*names, "kl", "expected_kl", "chi_square"))
+    found |= {f"coverage_at_{draws}": None for draws in sizes}
     if not answers:
         return found, None
     named = [named_answer(text, answers) for text in row["generations"]]
     counts = answer_counts(named, len(answers))
     found["valid_rate"] = valid_rate(named)
     found["coverage"] = coverage(counts)
+    for draws in sizes:
+        if draws <= len(named):
+            found[f"coverage_at_{draws}"] = coverage_at(named, len(answers), draws=draws)
     found["distinct_valid"] = float(np.count_nonzero(counts))
     q = _target(target, len(counts))
     found["kl"], found["chi_square"] = kl_divergence(counts, q), chi_square(counts, q)

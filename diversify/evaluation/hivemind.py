@@ -28,13 +28,17 @@ __all__ = [
     "paraphrase_similarity",
     "similarity_histogram",
     "source_overlap",
+    "unit_rows",
 ]
 
 Floats = NDArray[np.float64]
 
+PROMPTS = 100
 SAMPLES = 50
 TOP_P = Sampling(temperature=1.0, top_p=0.9, max_tokens=2048)
 MIN_P = Sampling(temperature=2.0, top_p=1.0, min_p=0.1, max_tokens=2048)
+PARAPHRASED = 30
+WORDINGS = 5
 PARAPHRASE_SAMPLES = 20
 
 
@@ -60,7 +64,7 @@ def intra_similarity(E: ArrayLike) -> float:
         As this module. Deviation: rounding errors above 1 are cut off; theirs fall out of the
         histogram.
     """
-    rows = _unit_rows(E)
+    rows = unit_rows(E)
     n = len(rows)
     if n < 2:
         raise ValueError(f"a mean over pairs needs two or more rows, got {n}")
@@ -129,7 +133,7 @@ def inter_similarity(
     prompts = {len(own) for own in E_by_model}
     if len(prompts) != 1 or 0 in prompts:
         raise ValueError(f"models must have the same prompts, one or more; got {sorted(prompts)}")
-    means = np.stack([[_unit_rows(E).mean(axis=0) for E in own] for own in E_by_model])
+    means = np.stack([[unit_rows(E).mean(axis=0) for E in own] for own in E_by_model])
     found: Floats = np.einsum("apd,bpd->ab", means, means) / means.shape[1]
     if exclude_self:
         own = [np.mean([intra_similarity(E) for E in rows]) for rows in E_by_model]
@@ -162,7 +166,7 @@ def source_overlap(E: ArrayLike, sources: Sequence[Any], *, nearest: int = 50) -
     Reference:
         As this module, figure 8. No deviation.
     """
-    rows = _unit_rows(E)
+    rows = unit_rows(E)
     if len(sources) != len(rows):
         raise ValueError(f"got {len(sources)} sources for {len(rows)} rows")
     nearest = check_integer("nearest", nearest, 1, len(rows) - 1)
@@ -208,8 +212,16 @@ def paraphrase_similarity(E_by_wording: Sequence[ArrayLike]) -> ParaphraseSimila
     return ParaphraseSimilarity(float(np.diag(found).mean()), float(np.mean(pairs)))
 
 
-def _unit_rows(E: ArrayLike) -> Floats:
-    """Return rows (n, d) of length 1, rounding removed, or raise ValueError."""
+def unit_rows(E: ArrayLike) -> Floats:
+    """Return rows (n, d) of length 1, errors of half precision removed.
+
+    Raises:
+        ValueError: If there is no row, or one is not of length 1.
+
+    Example:
+        >>> unit_rows([[1.0001, 0.0]])
+        array([[1., 0.]])
+    """
     rows = np.asarray(E, dtype=np.float64)
     if rows.ndim != 2 or not len(rows):
         raise ValueError(f"need one or more rows (n, d), got shape {rows.shape}")

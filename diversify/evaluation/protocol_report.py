@@ -31,7 +31,7 @@ class ProtocolReport:
     Args:
         protocol: Name and version, such as `noveltybench@1.0-classifier`.
         summary: Means over prompts with their standard errors under `results`, how many prompts got
-            no value under `unscored`, how it was done under `config`, and under `departures` in
+            no value under `unscored`, how many answers are blank or cut off under `answers`, how it was done under `config`, and under `departures` in
             what the run differs from what the protocol asks for.
         rows: One dictionary a prompt.
     """
@@ -113,6 +113,7 @@ def protocol_report(
         "run": str(run.path),
         "results": results | dict(extra or {}),
         "n_prompts": len(rows),
+        "answers": count_answers(run),
         "unscored": unscored,
         "departures": list(departures),
         "config": dict(config or {}) | {"settings": run.settings},
@@ -121,13 +122,42 @@ def protocol_report(
     return ProtocolReport(protocol, summary, rows)
 
 
-def departures(run: Run, *, samples: int, samplings: Sequence[Sampling]) -> list[str]:
+def count_answers(run: Run) -> dict[str, int | None]:
+    """Count the answers of a run, those that are blank and those that the token limit cut off.
+
+    Both kinds look alike to a judge, so that many of them move any number of diversity.
+
+    Args:
+        run: What was generated.
+
+    Returns:
+        `number`, `blank`, and `truncated`, which is None where a row does not say.
+
+    Example:
+        >>> row = {"generations": ["a", " "], "truncated": [True, False]}
+        >>> count_answers(Run(Path("x"), {}, [row]))
+        {'number': 2, 'blank': 1, 'truncated': 1}
+    """
+    texts = [text for row in run.rows for text in row.get("generations", [])]
+    flags = [row.get("truncated") for row in run.rows]
+    known = [sum(map(bool, own)) for own in flags if own is not None]
+    return {
+        "number": len(texts),
+        "blank": sum(not text.strip() for text in texts),
+        "truncated": sum(known) if flags and len(known) == len(flags) else None,
+    }
+
+
+def departures(
+    run: Run, *, samples: int, samplings: Sequence[Sampling], prompts: Sequence[int] = ()
+) -> list[str]:
     """Say in what a run is not as a protocol asks: how many answers, and how they were drawn.
 
     Args:
         run: What was generated.
         samples: Answers that the protocol wants for each prompt.
         samplings: Any of these ways of drawing will do; their seeds do not matter.
+        prompts: Any of these numbers of prompts will do; any at all if there is none.
 
     Example:
         >>> run = Run(Path("x"), {}, [{"generations": ["a", "b"]}])
@@ -136,6 +166,8 @@ def departures(run: Run, *, samples: int, samplings: Sequence[Sampling]) -> list
     """
     counts = sorted({len(row["generations"]) for row in run.rows})
     found = []
+    if prompts and len(run.rows) not in prompts:
+        found.append(f"{len(run.rows)} prompts instead of {' or '.join(map(str, prompts))}")
     if counts != [samples]:
         shown = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         found.append(f"{shown} answers a prompt instead of {samples}")
@@ -144,6 +176,8 @@ def departures(run: Run, *, samples: int, samplings: Sequence[Sampling]) -> list
     wanted = [_differences(had, sampling) for sampling in samplings]
     nearest = min(wanted, key=len)
     found += nearest
+    engine = run.settings.get("engine", {})
+    found += [f"{name} {engine[name]}" for name in ("decoder", "sampler") if engine.get(name)]
     strategy = run.settings.get("strategy", {}).get("name", "direct")
     return found if strategy == "direct" else [*found, f"strategy {strategy}"]
 

@@ -1,44 +1,32 @@
 """Benchmark protocols by name and version: a finished run to a report of one of them.
 
-`score_protocol(run, name, …)` is the one door; `PROTOCOLS` is the list. No protocol calls the model
-that is measured.
+`score_protocol(run, name, …)` is the one door; `PROTOCOLS` is the list, and `SETTINGS` says how the
+answers are drawn. No protocol calls the model that is measured.
+
+What a number means never changes under its name and version: another definition, embedder or judge
+is another version. A version may be given further numbers.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from diversify.credit import (
-    Labels,
-    chao_shen_entropy,
-    rarefied_classes,
-    semantic_entropy,
-)
-from diversify.embedders import Embedder
-from diversify.engines import Prompt
-from diversify.equivalence import JudgeGroups, ShortAnswers
-from diversify.evaluation import enumerable
+from diversify.engines import Sampling
+from diversify.evaluation import enumerable, hivemind
 from diversify.evaluation import noveltybench as nb
 from diversify.evaluation.generate import Run, load_run
-from diversify.evaluation.hivemind_runs import score_minilm
-from diversify.evaluation.protocol_report import ProtocolReport, departures, protocol_report
-from diversify.quality import Judge, Quality
-from diversify.server import ChatModel
+from diversify.evaluation.hivemind_runs import score_minilm, score_paraphrases_minilm
+from diversify.evaluation.noveltybench_runs import (
+    noveltybench_classifier,
+    noveltybench_judged,
+    noveltybench_surrogate,
+)
+from diversify.evaluation.protocol_report import ProtocolReport
 
-__all__ = [
-    "PROTOCOLS",
-    "noveltybench_classifier",
-    "noveltybench_judged",
-    "noveltybench_surrogate",
-    "score_protocol",
-]
-
-Grade = Callable[[list[Prompt], list[str]], Sequence[float | None]]
+__all__ = ["PROTOCOLS", "SETTINGS", "Settings", "score_protocol"]
 
 
 def score_protocol(run: Run | str | Path, protocol: str, **options: Any) -> ProtocolReport:
@@ -61,220 +49,29 @@ def score_protocol(run: Run | str | Path, protocol: str, **options: Any) -> Prot
     return scorer(run if isinstance(run, Run) else load_run(run), **options)
 
 
-def noveltybench_classifier(
-    run: Run,
-    *,
-    quality: Quality | None = None,
-    thresholds: Sequence[float] | None = None,
-    same: ShortAnswers | None = None,
-    device: str | None = None,
-) -> ProtocolReport:
-    """Score by `noveltybench@1.0-classifier`: the benchmark as its published numbers were made.
-
-    Args:
-        run: Ten answers a prompt, drawn at temperature 1 with at most 512 tokens.
-        quality: The reward model that scores the first answer of each class; without one there is
-            no utility.
-        thresholds: The reward model's; known for those in `noveltybench.THRESHOLDS`.
-        same: The judge if it is loaded already: `noveltybench.classifier()`.
-        device: Where the classifier runs.
-
-    Raises:
-        ValueError: The reward model's thresholds are neither known nor given, or no thresholds.
-    """
-    same = same if same is not None else nb.classifier(device=device)
-    return _version_1_0("noveltybench@1.0-classifier", run, same, quality, thresholds)
-
-
-def noveltybench_surrogate(
-    run: Run,
-    *,
-    embedder: Embedder | None = None,
-    quality: Quality | None = None,
-    thresholds: Sequence[float] | None = None,
-    device: str | None = None,
-) -> ProtocolReport:
-    """Score by `noveltybench@1.0-surrogate`: MiniLM in the place of the classifier, no download.
-
-    Args:
-        run: Ten answers a prompt, drawn at temperature 1 with at most 512 tokens.
-        embedder: all-MiniLM-L6-v2, if it is loaded already.
-        quality: As for `noveltybench_classifier`.
-        thresholds: As for `noveltybench_classifier`.
-        device: Where the embedder is loaded.
-
-    Raises:
-        ValueError: As for `noveltybench_classifier`.
-    """
-    same = nb.surrogate(embedder=embedder, device=device)
-    return _version_1_0("noveltybench@1.0-surrogate", run, same, quality, thresholds)
-
-
-def noveltybench_judged(
-    run: Run, *, server: ChatModel, grader: ChatModel | None = None
-) -> ProtocolReport:
-    """Score by `noveltybench@1.1`: one question sorts all answers to a prompt, others grade them.
-
-    The definition is the benchmark's, the wording of both questions is ours, and so is the choice
-    of judges: numbers of two judges are not comparable. An answer that is missing or blank is a
-    placeholder, which keeps k; it has the lowest grade, 1, without a question. Equal answers are
-    shown once.
-
-    Args:
-        run: Ten answers a prompt, drawn at temperature 1 with at most 2048 tokens.
-        server: Sorts the answers; its context must hold all answers to a prompt.
-        grader: Grades the first answer of each class from 1 to 10; the same one by default.
-    """
-    judge, grades = JudgeGroups(server), Judge(grader if grader is not None else server)
-    wanted = int(run.settings.get("samples", 0))
-    groups = [nb.with_placeholders(row["generations"], wanted) for row in run.rows]
-    partitions = nb.judged_partitions(judge, [row["prompt"] for row in run.rows], groups)
-
-    def grade(prompts: list[Prompt], texts: list[str]) -> list[float | None]:
-        real = [(p, t) for p, t in zip(prompts, texts, strict=True) if not _placeholder(t)]
-        found = iter(grades([prompt for prompt, _ in real], [text for _, text in real]))
-        return [1.0 if _placeholder(text) else next(found) for text in texts]
-
-    return _noveltybench(
-        "noveltybench@1.1",
-        run,
-        groups,
-        partitions,
-        grade,
-        config={"partition": judge.identity, "quality": grades.identity},
-        departures=departures(run, samples=nb.SAMPLES, samplings=[nb.SAMPLING_1_1]),
-    )
-
-
 PROTOCOLS: dict[str, Callable[..., ProtocolReport]] = {
     "noveltybench@1.0-classifier": noveltybench_classifier,
     "noveltybench@1.0-surrogate": noveltybench_surrogate,
     "noveltybench@1.1": noveltybench_judged,
     "hivemind@1-minilm": score_minilm,
+    "hivemind-paraphrases@1-minilm": score_paraphrases_minilm,
     "enumerable@1": enumerable.score_enumerable,
 }
 """Name and version of each protocol, and the function that scores a run by it."""
 
 
-def _version_1_0(
-    protocol: str,
-    run: Run,
-    same: ShortAnswers,
-    quality: Quality | None,
-    thresholds: Sequence[float] | None,
-) -> ProtocolReport:
-    config: dict[str, Any] = {"partition": same.identity, "quality": None}
-    grade: Grade | None = None
-    if quality is not None:
-        levels = _thresholds_of(quality, thresholds)
-        grade = _graded(quality, levels)
-        config["quality"] = quality.identity | {"thresholds": list(levels)}
-    elif thresholds is not None:
-        raise ValueError("thresholds belong to a reward model, and none is given as quality")
-    groups = [row["generations"] for row in run.rows]
-    return _noveltybench(
-        protocol,
-        run,
-        groups,
-        nb.leader_partitions(groups, same),
-        grade,
-        config=config,
-        departures=departures(run, samples=nb.SAMPLES, samplings=[nb.SAMPLING_1_0]),
-    )
+class Settings(NamedTuple):
+    """How a protocol wants answers drawn: the prompt set, answers a prompt, and the sampling."""
+
+    prompts: str
+    samples: int
+    sampling: Sampling
 
 
-def _thresholds_of(quality: Quality, thresholds: Sequence[float] | None) -> Sequence[float]:
-    if thresholds is not None:
-        return thresholds
-    model = getattr(quality, "model", quality.name)
-    if model not in nb.THRESHOLDS:
-        raise ValueError(
-            f"the thresholds of {model!r} are not known: give nine, or use one of "
-            f"{', '.join(nb.THRESHOLDS)}"
-        )
-    return nb.THRESHOLDS[model]
-
-
-def _graded(quality: Quality, thresholds: Sequence[float]) -> Grade:
-    """Return scores from 1 to 10 by the rewards of a model."""
-    nb.quality_score(0.0, thresholds)  # refuses wrong thresholds before anything is computed
-
-    def grade(prompts: list[Prompt], texts: list[str]) -> list[float | None]:
-        rewards = quality(prompts, texts)
-        return [None if r is None else float(nb.quality_score(r, thresholds)) for r in rewards]
-
-    return grade
-
-
-def _noveltybench(
-    protocol: str,
-    run: Run,
-    groups: Sequence[Sequence[str]],
-    partitions: Sequence[Labels | None],
-    grade: Grade | None,
-    *,
-    config: Mapping[str, Any],
-    departures: Sequence[str],
-) -> ProtocolReport:
-    scores = _scores_of_heads(run, groups, partitions, grade)
-    values = [
-        _values(labels, own, with_utility=grade is not None)
-        for labels, own in zip(partitions, scores, strict=True)
-    ]
-    details = [
-        {
-            "partition": None if labels is None else labels.tolist(),
-            "partition_scores": None if grade is None else [own[i] for i in _heads(labels)],
-        }
-        for labels, own in zip(partitions, scores, strict=True)
-    ]
-    config = dict(config) | {"patience": nb.PATIENCE}
-    return protocol_report(
-        protocol, run, values, details=details, config=config, departures=departures
-    )
-
-
-def _scores_of_heads(
-    run: Run,
-    groups: Sequence[Sequence[str]],
-    partitions: Sequence[Labels | None],
-    grade: Grade | None,
-) -> list[list[float | None]]:
-    """Score the first answer of each class, all of them in one call; the others stay None."""
-    scores: list[list[float | None]] = [[None] * len(group) for group in groups]
-    heads = [(row, at) for row, labels in enumerate(partitions) for at in _heads(labels)]
-    if grade is not None and heads:
-        prompts = [run.rows[row]["prompt"] for row, _ in heads]
-        found = grade(prompts, [groups[row][at] for row, at in heads])
-        for (row, at), score in zip(heads, found, strict=True):
-            scores[row][at] = score
-    return scores
-
-
-def _heads(labels: Labels | None) -> list[int]:
-    """Return the places of the first text of each class, in order."""
-    if labels is None:
-        return []
-    return sorted(np.unique(labels, return_index=True)[1].tolist())
-
-
-def _values(
-    labels: Labels | None, scores: Sequence[float | None], *, with_utility: bool
-) -> dict[str, float | None]:
-    """Return the numbers of one prompt; all None without a partition."""
-    names = ("distinct_k", "distinct_10", "semantic_entropy", "chao_shen_entropy")
-    found: dict[str, float | None] = dict.fromkeys(names)
-    if labels is not None:
-        found["distinct_k"] = float(nb.distinct_k(labels))
-        if len(labels) >= nb.SAMPLES:
-            found["distinct_10"] = rarefied_classes(labels, size=nb.SAMPLES)
-        found["semantic_entropy"] = semantic_entropy(labels)
-        found["chao_shen_entropy"] = chao_shen_entropy(labels)
-    if with_utility:
-        whole = labels is not None and all(scores[at] is not None for at in _heads(labels))
-        found["utility_k"] = nb.utility_k(labels, scores) if whole and labels is not None else None
-    return found
-
-
-def _placeholder(text: str) -> bool:
-    return text in (nb.EMPTY, nb.REFUSED)
+SETTINGS = {
+    "hivemind@1-top-p": Settings("hivemind", hivemind.SAMPLES, hivemind.TOP_P),
+    "hivemind@1-min-p": Settings("hivemind", hivemind.SAMPLES, hivemind.MIN_P),
+    "noveltybench@1.0": Settings("noveltybench-curated", nb.SAMPLES, nb.SAMPLING_1_0),
+    "noveltybench@1.1": Settings("noveltybench-curated", nb.SAMPLES, nb.SAMPLING_1_1),
+}
+"""How the answers to be scored are drawn, as published: `diversify generate --protocol`."""

@@ -1,7 +1,7 @@
 """Questions with a list of answers: rates and distances to a target, by hand and exactly."""
 
 import math
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from diversify.evaluation.enumerable import (
     answer_counts,
     chi_square,
     coverage,
+    coverage_at,
     expected_kl,
     kl_divergence,
     valid_rate,
@@ -72,6 +73,36 @@ class TestDistances:
                 number(np.array(counts))
 
 
+class TestCoverageAt:
+    @pytest.mark.parametrize("named", [[0, 0, 1, None, 2], [None, None, 3], [1, 1, 1, 1]])
+    def test_is_the_mean_over_all_subsets(self, named: list[int | None]) -> None:
+        for draws in range(1, len(named) + 1):
+            each = [len({*some} - {None}) / 4 for some in combinations(named, draws)]
+            assert coverage_at(named, 4, draws=draws) == pytest.approx(np.mean(each))
+
+    def test_ends_are_the_valid_rate_and_the_coverage(self) -> None:
+        """Of five texts three are valid and name two of ten answers."""
+        named = [7, None, 7, 2, None]
+        assert coverage_at(named, 10, draws=1) == pytest.approx(valid_rate(named) / 10)
+        assert coverage_at(named, 10, draws=5) == pytest.approx(0.2)
+        assert coverage_at(named, 10, draws=5) == pytest.approx(coverage(answer_counts(named, 10)))
+
+    def test_by_hand(self) -> None:
+        """Two of a, a, b, nothing: six pairs with 1, 2, 1, 2, 1, 1 answers, of two."""
+        assert coverage_at([0, 0, 1, None], 2, draws=2) == pytest.approx(8 / 6 / 2)
+
+    def test_nothing_valid_covers_nothing(self) -> None:
+        assert coverage_at([None] * 7, 3, draws=3) == 0.0
+
+    def test_what_cannot_be_drawn_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="draws must be between 1 and 2, got 3"):
+            coverage_at([0, 1], 2, draws=3)
+        with pytest.raises(ValueError, match="one text or more"):
+            coverage_at([], 2, draws=1)
+        with pytest.raises(ValueError, match="an answer must be between 0 and 1"):
+            coverage_at([2], 2, draws=1)
+
+
 class TestExpectedKl:
     @pytest.mark.parametrize("target", [[0.5, 0.5], [0.2, 0.3, 0.5]])
     def test_is_the_mean_over_all_ways_to_draw(self, target: list[float]) -> None:
@@ -107,6 +138,21 @@ class TestRuns:
         assert found["kl"] == pytest.approx(0.5 * math.log(2))
         assert found["chi_square"] == pytest.approx(2.0)
         assert found["expected_kl"] == pytest.approx(expected_kl(4, np.full(4, 0.25)))
+
+    def test_runs_of_different_length_compare_at_the_same_number_of_draws(self) -> None:
+        """Five of ten texts, half of them each: one answer only in 2 of 252 subsets of five."""
+        texts = ["Peru"] * 5 + ["Chile"] * 5
+        found = self.scored(texts, answers=self.ANSWERS)
+        assert found["coverage_at_5"] == pytest.approx((2 - 2 / 252) / 4)
+        assert found["coverage_at_10"] == found["coverage"] == 0.5
+        assert "coverage_at_20" not in found
+        rows = [
+            {"id": i, "prompt": "?", "generations": ["Peru"] * n, "answers": self.ANSWERS}
+            for i, n in (("p", 3), ("q", 5))
+        ]
+        report = score_protocol(Run(Path("run"), {}, rows), "enumerable@1")
+        assert [row["coverage_at_5"] for row in report.rows] == [None, 0.25]
+        assert report.summary["unscored"]["coverage_at_5"] == 1
 
     def test_a_row_may_bring_its_target(self) -> None:
         target = [0.5, 0.25, 0.125, 0.125]

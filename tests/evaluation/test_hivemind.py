@@ -195,18 +195,42 @@ class TestRuns:
         assert report.summary["results"]["histogram"] == [50, 0, 0, 0, 0, 0, 0, 0, 0, 50]
         assert report.summary["results"]["percent_above_0.8"] == 50
         assert report.summary["unscored"] == {"intra_similarity": 1}
-        assert report.summary["departures"][0] == "1 to 3 answers a prompt instead of 50"
+        assert report.summary["departures"][:2] == [
+            "3 prompts instead of 100",
+            "1 to 3 answers a prompt instead of 50",
+        ]
         assert json.loads(report.save(tmp_path).read_text())["protocol"] == "hivemind@1-minilm"
 
     def test_either_way_of_sampling_will_do(self) -> None:
         for wanted in (hivemind.TOP_P, hivemind.MIN_P):
             sampling = {**vars(wanted), "seed": 5}
             settings = {"sampling": sampling, "strategy": {"name": "direct"}}
-            run = run_of("run", settings, p=["a"] * 50)
+            run = run_of("run", settings, **{f"p{i}": ["a"] * 50 for i in range(100)})
             assert score_intra(run, embedder=Axes()).summary["departures"] == []
+            settings["engine"] = {"model": "m", "decoder": "temperature=1.5"}
+            departures = score_intra(run, embedder=Axes()).summary["departures"]
+            assert departures == ["decoder temperature=1.5"]
+            del settings["engine"]
             settings["sampling"] = sampling | {"max_tokens": 64}
             departures = score_intra(run, embedder=Axes()).summary["departures"]
             assert departures == ["max_tokens 64 instead of 2048"]
+
+    def test_the_floor_stands_beside_the_numbers(self) -> None:
+        """Between prompts: (1 + 0 + 0) / 3, since p and q say the same. Groups have two prompts."""
+        run = run_of("run", p=["a", "a"], q=["a", "a"], r=["b", "b"])
+        results = score_intra(run, embedder=Axes()).summary["results"]
+        assert results["random_similarity"] == pytest.approx(1 / 3)
+        histogram = results["random_histogram"]
+        assert sum(histogram) == pytest.approx(100) and sum(histogram[1:9]) == 0
+        alone = score_intra(run_of("run", p=["a", "a"]), embedder=Axes()).summary["results"]
+        assert alone["random_similarity"] is alone["random_histogram"] is None
+
+    def test_the_seed_draws_other_pairs(self) -> None:
+        run = run_of("run", **{f"p{i}": ["a", "b"] for i in range(20)})
+        seen = [score_intra(run, embedder=Axes(), seed=seed).summary for seed in (0, 0, 1)]
+        one, again, other = (summary["results"]["random_histogram"] for summary in seen)
+        assert one == again != other
+        assert seen[2]["config"]["seed"] == 1
 
     def test_another_embedder_gets_another_name(self, tiny_embedder) -> None:
         run = run_of("run", p=["a", "b"])
@@ -232,6 +256,8 @@ class TestRuns:
         # Of two nearest: x finds itself and y, y the earlier two of x, z its twin and a stranger.
         assert report.rows[0]["source_overlap"] == pytest.approx((2 + 1 + 2) / 3)
         assert len(results["source_overlap_curve"]) == 2
+        assert results["histograms"] == [[0.0] * 9 + [100.0]] * 3
+        assert results["mean_histogram"] == [0.0] * 9 + [100.0]
 
     def test_models_with_different_prompts_are_refused(self) -> None:
         runs = {"x": run_of("x", p=["a", "a"]), "y": run_of("y", q=["a", "a"])}
@@ -247,8 +273,17 @@ class TestRuns:
             {"id": "p2", "prompt": "??", "generations": ["b", "b"], "paraphrase_of": "p"},
             {"id": "q", "prompt": "!", "generations": ["a", "a"]},
         ]
-        report = score_paraphrases(Run(Path("run"), {}, rows), embedder=Axes())
+        run = Run(Path("run"), {}, rows)
+        report = score_protocol(run, "hivemind-paraphrases@1-minilm", embedder=Axes())
+        assert report.protocol == "hivemind-paraphrases@1-minilm"
+        assert report.summary["departures"][:2] == [
+            "other than 5 wordings of 2 questions",
+            "2 questions instead of 30",
+        ]
         assert [row["id"] for row in report.rows] == ["p", "q"]
         assert (report.mean("within"), report.mean("across")) == pytest.approx((1.0, 0.0))
-        assert report.summary["unscored"] == {"within": 1, "across": 1}
+        assert report.mean("difference") == pytest.approx(1.0)
+        assert report.summary["unscored"] == {"within": 1, "across": 1, "difference": 1}
         assert report.rows[0]["wordings"] == 2
+        other = score_paraphrases(run, embedder=Axes(), column="nothing")
+        assert [row["wordings"] for row in other.rows] == [1, 1, 1]

@@ -15,9 +15,9 @@ from diversify.credit import leader_partition
 from diversify.embedders import load_embedder
 from diversify.equivalence import CrossEncoderSame
 from diversify.evaluation import noveltybench as nb
+from diversify.evaluation.agreement import agreement
 from diversify.evaluation.generate import Run, load_run
 from diversify.evaluation.noveltybench import (
-    agreement,
     distinct_k,
     judged_partitions,
     leader_partitions,
@@ -220,21 +220,15 @@ class TestRecordedRun:
         theirs = [np.array(row["partition"]) for row in recorded()]
         result = agreement([labels for labels in found if labels is not None], theirs)
         assert result.prompts == 100
-        assert result.spearman == pytest.approx(0.66, abs=0.03)
+        assert result.spearman.value == pytest.approx(0.66, abs=0.03)
+        low, high = result.spearman.ci95
+        assert 0.45 < low < result.spearman.value < high < 0.85
+        assert 0.5 < result.kendall.value < result.spearman.value
         assert result.mean == pytest.approx(2.63, abs=0.1)
         assert result.other_mean == pytest.approx(1.83)
         report = score_protocol(load_run(FILE), "noveltybench@1.0-surrogate")
         assert report.mean("distinct_k") == pytest.approx(result.mean)
-
-
-class TestAgreement:
-    def test_a_judge_that_never_changes_its_mind_has_no_rank(self) -> None:
-        flat = [np.array([0, 0])] * 2
-        assert agreement(flat, [np.array([0, 1]), np.array([0, 0])]).spearman is None
-
-    def test_shapes_are_checked(self) -> None:
-        with pytest.raises(ValueError, match="got 2 and 1"):
-            agreement([np.array([0])] * 2, [np.array([0])])
+        assert report.summary["results"]["recorded_partition"] == result.as_json()
 
 
 class Reward:
@@ -300,6 +294,7 @@ class TestVersion10:
         # Only the first answer of each class is scored, and nothing twice.
         assert reward.asked == ["aa " + LONG, "b " + LONG, "xx", "?"]
         assert report.summary["departures"] == [
+            "2 prompts instead of 100 or 1000",
             "3 answers a prompt instead of 10",
             "sampling unknown",
         ]
@@ -344,17 +339,35 @@ class TestVersion10:
     def test_a_run_as_the_protocol_asks_has_no_departures(self) -> None:
         sampling = {"temperature": 1.0, "top_p": 1.0, "top_k": 0, "min_p": None, "max_tokens": 512}
         settings = {"sampling": sampling | {"seed": 3}, "strategy": {"name": "direct"}}
-        ten = ["a"] * 10
+        hundred = [["a"] * 10] * 100
         options = {"embedder": Minilm()}
         name = "noveltybench@1.0-surrogate"
-        report = score_protocol(run_of(ten, settings=settings), name, **options)
+        report = score_protocol(run_of(*hundred, settings=settings), name, **options)
         assert report.summary["departures"] == []
         settings = {"sampling": sampling | {"temperature": 0.6}, "strategy": {"name": "personas"}}
-        report = score_protocol(run_of(ten, settings=settings), name, **options)
+        report = score_protocol(run_of(*hundred, settings=settings), name, **options)
         assert report.summary["departures"] == [
             "temperature 0.6 instead of 1.0",
             "strategy personas",
         ]
+
+    def test_recorded_classes_are_compared_with(self) -> None:
+        """Found are 1, 2 and 3 classes, recorded 1, 2 and 2; the fourth row records no labels."""
+        run = run_of(["a", "a", "a"], ["a", "a", "b"], ["a", "b", "c"], ["a", "b", "c"])
+        for row, labels in zip(run.rows, ([0, 0, 0], [0, 0, 1], [0, 1, 1], [[1, 2]]), strict=True):
+            row["partition"] = labels
+        report = score_protocol(run, "noveltybench@1.0-surrogate", embedder=Minilm())
+        found = report.summary["results"]["recorded_partition"]
+        assert (found["prompts"], found["mean"]) == (3, 2.0)
+        assert found["other_mean"] == pytest.approx(5 / 3)
+        assert found["equal"] == pytest.approx(2 / 3)
+        # Ranks 1, 2, 3 and 1, 2.5, 2.5: Pearson of them is sqrt(3) / 2; tau-b 2 / sqrt(3 * 2).
+        assert found["spearman"]["value"] == pytest.approx(math.sqrt(3) / 2)
+        assert found["kendall"]["value"] == pytest.approx(2 / math.sqrt(6))
+        plain = score_protocol(
+            run_of(["a"], ["a"]), "noveltybench@1.0-surrogate", embedder=Minilm()
+        )
+        assert "recorded_partition" not in plain.summary["results"]
 
     def test_wrong_options_are_refused_before_anything_is_computed(self) -> None:
         run = run_of(["a", "b"])
@@ -426,7 +439,8 @@ class TestVersion11:
         judged_partitions(Sorts(), [chat], [["a", "b"]])
         assert shown == ["user: Hello\n\nassistant: Hi\n\nuser: A place?"]
 
-    def test_one_question_sorts_and_one_a_class_grades(self) -> None:
+    @pytest.mark.parametrize("samples", [5, [2, 5]], ids=["a number", "an imported run's list"])
+    def test_one_question_sorts_and_one_a_class_grades(self, samples: Any) -> None:
         """Three answers of five wanted: two say the same, one is blank, two were withheld."""
 
         def answer(body: dict[str, Any]) -> str:
@@ -435,7 +449,7 @@ class TestVersion11:
                 return "[[1, 2]]" if "Rome" in question else "I would rather not."
             return "8" if "Rome" in question else "[broken]"
 
-        settings = {"samples": 5}
+        settings = {"samples": samples}
         run = run_of(
             ["Rome", "It is Rome", " "], ["x", "y", "z"], ["sad", "sad"], settings=settings
         )

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 
 from diversify.evaluation.cliches import Phrase, shared_phrases
+from diversify.evaluation.echoes import echoes
 from diversify.evaluation.generate import Run
 from diversify.evaluation.hivemind import inter_similarity
 from diversify.evaluation.panel import panel
+
+FILE = Path(__file__).parents[3] / "shared/data/noveltybench/gemini-1.5-pro.curated.scores.jsonl"
 
 AXES = {"east": [1.0, 0.0], "north": [0.0, 1.0], "northeast": [0.6, 0.8]}
 
@@ -55,12 +58,12 @@ def test_the_matrix_index_and_echoes_are_those_worked_out_by_hand(runs):
     mean, error = found.index
     assert mean == pytest.approx(1.3 / 3)
     assert error == pytest.approx((0.6 / 3) / math.sqrt(2) / math.sqrt(2))
-    assert {name: other for name, (other, _) in found.echoes.items()} == {
+    assert {name: echo.nearest for name, echo in found.echoes.items()} == {
         "a": "b",
         "b": "a",
         "c": "a",
     }
-    assert found.echoes["c"][1] == pytest.approx(0.4)
+    assert found.echoes["c"].similarity == pytest.approx(0.4)
     assert [(p["id"], p["closest"]) for p in found.prompts] == [
         ("q", ["a", "b"]),
         ("p", ["a", "b"]),
@@ -68,9 +71,31 @@ def test_the_matrix_index_and_echoes_are_those_worked_out_by_hand(runs):
     assert found.prompts[0]["similarity"] == pytest.approx(1.6 / 3)
 
 
+def test_floors_and_published_diagonals_are_those_worked_out_by_hand(runs):
+    """Different prompts: ab (.5, .5)(1, 0) and (1, 0)(1, 0), mean .75; ac (.5, .5)(.3, .9) = .6 and
+    (1, 0)(0, 1) = 0, mean .3; bc .3 and 0, mean .15. Mean of the three .4.
+
+    The diagonal with self-pairs: a (.5 + 1) / 2, b 1, c (1 + .9) / 2.
+    """
+    found = panel(runs, embedder=Axes(), resamples=99)
+    assert found.floor == pytest.approx(0.4)
+    assert [found.echoes[name].floor for name in "abc"] == pytest.approx([0.75, 0.75, 0.3])
+    assert found.with_self.diagonal() == pytest.approx([0.75, 1.0, 0.95])
+    assert [prompt["own"] for prompt in found.prompts] == pytest.approx([2.8 / 3, 2 / 3])
+    assert found.histograms["a"] == [50.0, *[0.0] * 8, 50.0]
+    # Prompt p: 0, 1 and 1; prompt q: 1, 1 and 0.8 (rounding decides whether .8 is in the 8th).
+    assert found.as_json()["mean_histogram"][9] == pytest.approx((50 + 100 + 50) / 3)
+    assert found.details["resamples"] == 99
+
+
 def test_the_formula_is_the_protocols_own(runs):
     E = [[Axes()(row["generations"]) for row in one.rows] for one in runs]
-    assert panel(runs, embedder=Axes()).similarity == pytest.approx(inter_similarity(E))
+    found = panel(runs, embedder=Axes())
+    assert found.similarity == pytest.approx(inter_similarity(E))
+    assert found.with_self == pytest.approx(inter_similarity(E, exclude_self=False))
+    other = panel(runs, embedder=Axes(), resamples=7, seed=5)
+    means = np.array([[rows.mean(axis=0) for rows in own] for own in E])
+    assert other.echoes == echoes(means, ["a", "b", "c"], resamples=7, seed=5)
 
 
 def test_one_answer_a_prompt_has_no_diagonal_and_still_a_panel():
@@ -79,6 +104,9 @@ def test_one_answer_a_prompt_has_no_diagonal_and_still_a_panel():
     assert found.index == (pytest.approx(0.6), None)
     assert found.overlap == [1.0]
     assert found.as_json()["similarity"][0] == [None, pytest.approx(0.6)]
+    assert found.floor is found.echoes["a"].p_value is found.prompts[0]["own"] is None
+    assert found.histograms == {"a": None, "b": None}
+    assert found.mean_histogram is None and "| a | b | 0.600 |" in found.markdown()
 
 
 def test_the_nearest_answers_are_of_how_many_models():
@@ -89,6 +117,9 @@ def test_the_nearest_answers_are_of_how_many_models():
     runs = [run("a", p=["east"] * 2), run("b", p=["north"] * 2), run("c", p=["east"] * 2)]
     found = panel(runs, embedder=Axes(), nearest=2)
     assert found.overlap == pytest.approx([1.0, 10 / 6])
+    # Of five others one is of the same model: two of them are of one model in 2 of 10 pairs.
+    assert found.prompts[0]["source_overlap"] == found.overlap[-1]
+    assert found.overlap_if_alike == pytest.approx([1.0, 1.8])
     assert len(panel(runs, embedder=Axes()).overlap) == 5
 
 
@@ -120,6 +151,8 @@ def test_what_cannot_be_a_panel_is_refused(runs):
         panel(runs, embedder=Axes(), least_models=4)
     with pytest.raises(ValueError, match="nearest must be at least 1"):
         panel(runs, embedder=Axes(), nearest=0)
+    with pytest.raises(ValueError, match="resamples must be at least 1"):
+        panel(runs, embedder=Axes(), resamples=0)
 
 
 def test_it_is_saved_and_told(tmp_path, tiny_embedder):
@@ -143,15 +176,37 @@ def test_it_is_saved_and_told(tmp_path, tiny_embedder):
         "prompts": ["row-0001"],
     }
     assert found.prompts[0]["phrase"] == "time is a river"
+    assert (found.prompts[0]["phrase_models"], found.prompts[0]["phrase_answers"]) == (3, 3)
     assert found.details["runs"]["two"]["blank"] == 1
     saved = json.loads(found.save(tmp_path / "out").read_text())
     assert saved == json.loads(json.dumps(found.as_json(), allow_nan=False))
     text = found.markdown(rows=1)
+    assert (tmp_path / "out" / "panel.md").read_text().startswith("Similarity of different models")
     assert "| time is a river | 3 | 3 | 1 |" in text
     assert "Write about time \\| now." in text and "hashing" in text
     with pytest.raises(ValueError, match="rows must be at least 1"):
         found.markdown(rows=0)
     assert panel(folders, embedder=tiny_embedder, phrases=0).details["phrases_in_all"] == 1
+
+
+def test_halves_of_real_answers_echo_each_other_and_misplaced_ones_nothing(tiny_embedder):
+    """Answers of gemini-1.5-pro: 1 to 5, 6 to 10, and those to the prompt five places on."""
+    if not FILE.is_file():
+        pytest.skip(f"the NoveltyBench generations are not on this machine ({FILE})")
+    rows = [json.loads(line) for line in FILE.read_text("utf-8").splitlines()][:40]
+    texts = [row["generations"] for row in rows]
+    halves = [[own[:5] for own in texts], [own[5:] for own in texts]]
+    misplaced = [own[:5] for own in texts[5:] + texts[:5]]
+    runs = {
+        name: run(name, **{f"p{i}": own for i, own in enumerate(groups)})
+        for name, groups in zip(("one", "two", "off"), [*halves, misplaced], strict=True)
+    }
+    found = panel(runs, embedder=tiny_embedder, resamples=1000)
+    assert (found.echoes["one"].nearest, found.echoes["two"].nearest) == ("two", "one")
+    one, _, off = found.echoes.values()
+    assert one.support == 1.0 and one.p_value == pytest.approx(3 / 1001)
+    assert one.similarity == pytest.approx(found.similarity[0, 0], abs=0.03)
+    assert off.p_value > 0.05 and off.similarity == pytest.approx(off.floor, abs=0.03)
 
 
 class TestPhrases:
