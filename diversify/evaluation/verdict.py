@@ -69,7 +69,7 @@ def _collapse_fell(measures: dict[str, Change], trained: str) -> tuple[bool | No
         for names, verb in (
             (rose, "rose"),
             (open_, "did not change for certain"),
-            (fell, "fell, so answers became more alike by it"),
+            (fell, "fell, so answers became more alike by that"),
         )
         if names
     ]

@@ -1,5 +1,7 @@
 """The report in a browser: nothing runs, nothing loads, everything can be reached and read."""
 
+from itertools import pairwise
+
 import pytest
 from evaluation.pages import HOSTILE, comparison, injected, sample, with_sweep
 
@@ -86,7 +88,7 @@ def test_hostile_text_neither_runs_nor_loads_nor_breaks_the_page(chromium, hosti
     assert "\u27e6RLO\u27e7esrever\u27e6U+0000\u27e7" in chromium.ask("document.body.innerText")
 
 
-@pytest.mark.parametrize("width", [390, 1200])
+@pytest.mark.parametrize("width", [390, 400, 1200])
 def test_a_page_is_never_wider_than_its_window(chromium, address, hostile, width):
     for page in (address, hostile):
         chromium.open(page, width=width)
@@ -199,6 +201,117 @@ def test_figures_are_drawn(chromium, address, dark):
     for figure in ("frontier", "dumbbell", "heat", "map"):
         box = f"document.querySelector('svg.{figure}:not(.numbers-of)').getBoundingClientRect()"
         assert chromium.ask(f"{box}.width") > 100 and chromium.ask(f"{box}.height") >= 20
+
+
+# What a screen reader needs and an eye does not notice is missing.
+FAULTS = """(() => {
+    const found = [];
+    const all = what => [...document.querySelectorAll(what)];
+    const say = (what, e) => found.push([what, e.outerHTML.slice(0, 90)]);
+    const ids = all('[id]').map(e => e.id);
+    if (new Set(ids).size < ids.length) found.push(['an id stands twice', '']);
+    for (const svg of all('svg')) {
+        if (svg.parentElement.closest('svg') || svg.closest('[aria-hidden=true]')) continue;
+        const title = svg.querySelector(':scope > title, :scope > desc');
+        if (!title || !title.textContent.trim() || !svg.role) say('a figure without a name', svg);
+    }
+    for (const table of all('table')) {
+        if (!table.caption || !table.caption.textContent.trim()) say('no caption', table);
+    }
+    for (const th of all('th')) if (!th.scope) say('a head without a scope', th);
+    let last = 0;
+    for (const head of all('h1, h2, h3, h4, h5, h6')) {
+        const level = Number(head.tagName[1]);
+        if (level > last + 1) say('a level of headings is left out', head);
+        last = level;
+    }
+    for (const e of all('a, summary, [tabindex], section, nav')) {
+        const by = e.getAttribute('aria-labelledby');
+        const label = by ? document.getElementById(by) : e;
+        const name = (e.getAttribute('aria-label') || '') + (label ? label.textContent : '');
+        if (!name.trim() || (by && !label)) say('no name', e);
+    }
+    for (const e of all('[tabindex]')) if (e.tabIndex > 0) say('an order of its own', e);
+    for (const figure of all('svg.heat, svg.frontier')) {
+        const near = figure.closest('figure, .side');
+        if (!near || !near.querySelector('table')) say('no table stands for it', figure);
+    }
+    return found;
+})()"""
+
+
+def test_figures_tables_and_headings_can_be_heard(chromium, address, hostile):
+    for page in (address, hostile):
+        chromium.open(page)
+        assert chromium.ask(FAULTS) == []
+        assert chromium.ask("document.querySelectorAll('svg.heat, table.pairs').length") > 4
+
+
+@pytest.mark.parametrize(
+    ("harm", "fault"),
+    [
+        (
+            "document.querySelector('svg.heat > title').remove(); "
+            "document.querySelector('svg.heat > desc').remove()",
+            "a figure without a name",
+        ),
+        ("document.querySelector('table').caption.remove()", "no caption"),
+        ("document.querySelector('th').removeAttribute('scope')", "a head without a scope"),
+        (
+            "document.querySelector('h3').outerHTML = '<h5>x</h5>'",
+            "a level of headings is left out",
+        ),
+        ("document.querySelector('h1').id = 'numbers'", "an id stands twice"),
+        ("document.querySelector('table.pairs').remove()", "no table stands for it"),
+        ("document.querySelector('section').setAttribute('aria-labelledby', 'none')", "no name"),
+    ],
+)
+def test_the_check_for_what_is_heard_can_fail(chromium, address, harm, fault):
+    chromium.open(address)
+    chromium.ask(harm)
+    assert fault in [what for what, _ in chromium.ask(FAULTS)]
+
+
+# Whether what has the focus looks different: an outline, or a point of the map drawn thicker.
+MARKED = """(() => {
+    const e = document.activeElement;
+    const mark = e.querySelector('.mark');
+    if (e.matches('.spot')) return parseFloat(getComputedStyle(mark).strokeWidth) >= 4;
+    const style = getComputedStyle(e);
+    return style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2;
+})()"""
+
+
+def test_the_focus_can_be_seen_and_goes_down_the_page(chromium, address):
+    """The top of what is visited never moves up by more than a row of links or a figure."""
+    chromium.open(address)
+    seen = []
+    for _ in range(40):
+        chromium.press("Tab")
+        assert chromium.ask(MARKED), chromium.ask("document.activeElement.outerHTML.slice(0, 90)")
+        seen.append(chromium.ask("document.activeElement.getBoundingClientRect().top + scrollY"))
+    spots = chromium.ask("document.querySelector('.map').getBoundingClientRect().height")
+    assert all(later > earlier - spots for earlier, later in pairwise(seen[1:]))
+    assert seen[-1] > seen[1] + 1000
+
+
+def test_words_of_the_table_stay_whole_beside_four_further_models(chromium, tmp_path):
+    """The first column keeps room for a word; what does not fit can be scrolled to."""
+    also = {f"model-{number}": comparison() for number in range(4)}
+    path = write_report(with_sweep(), tmp_path / "report.html", also=also)
+    for width in (1280, 1000):
+        chromium.open(path.as_uri(), width=width)
+        first = "document.querySelector('.numbers tbody tr:not(.group) th')"
+        assert chromium.ask(f"{first}.getBoundingClientRect().width") >= 190
+        assert overflow(chromium) <= 0
+
+
+def test_a_hint_stands_in_for_the_text_until_a_point_has_the_focus(chromium, address):
+    chromium.open(address)
+    shown = "document.querySelector('.map .hint').checkVisibility({opacityProperty: true})"
+    assert chromium.ask(shown)
+    chromium.ask("document.querySelector('.map .spot').focus()")
+    assert not chromium.ask(shown)
 
 
 def test_points_have_names_for_a_screen_reader(chromium, address):

@@ -97,7 +97,7 @@ def test_the_summary_is_the_comparison(make_report, tmp_path):
     comparison = compare(tmp_path / "base", tmp_path / "tuned", resamples=100)
     text = markdown_summary(comparison)
     change = comparison.measures["vendi,ngram-2"]
-    assert f"| vendi,ngram-2 | {change.before:.3g} | {change.after:.3g} |" in text
+    assert f"| vendi,ngram-2 | {change.before:.2f} | {change.after:.2f} |" in text
     assert "| vendi,ngram-2 (equal length) |" in text and "| words |" in text
     assert "Before: talker · T 0.4. After: talker · T 1." in text
     assert text == markdown_summary(comparison.as_json())
@@ -110,7 +110,7 @@ def test_the_summary_is_the_comparison(make_report, tmp_path):
 def test_a_name_cannot_leave_its_cell():
     change = {"before": 1.0, "after": 1.0, "difference": 0.0, "ci95": None, "n_prompts": 1}
     text = markdown_summary({"measures": {"a|b\n# c": change}, "verdict": {}})
-    assert "| a\\|b # c | 1 | 1 | +0 |  | 1 |" in text
+    assert "| a\\|b # c | 1.00 | 1.00 | 0.00 |  | 1 |" in text
     assert "- Did quality hold? **not determined**" in text
 
 

@@ -169,7 +169,7 @@ def test_the_page_has_a_map_and_classes_of_each_prompt():
     table = " ".join(page.all("table", "classes")[0]["text"].split())
     assert table.endswith("Fig.21 Plum.11 Like no other answer01 Different answers23")
     assert "The plane holds 100 % of the variation." in page.text
-    assert "by Shared word pairs (ngram-2): near points" in page.text
+    assert "by shared word pairs (ngram-2): near points" in page.text
     assert "from a similarity of 0.85," in page.text
 
 
@@ -181,7 +181,7 @@ def test_another_kernel_and_threshold_reach_the_page():
             return np.full((len(texts),) * 2, 0.7) + 0.3 * np.eye(len(texts))
 
     page = Page(render(comparison(), kernel=Alike(), threshold=0.6))
-    assert "by Meaning (all-alike): near points" in page.text
+    assert "by meaning (all-alike): near points" in page.text
     assert "from a similarity of 0.6," in page.text
     assert "Different answers11" in " ".join(page.all("table", "classes")[0]["text"].split())
     with pytest.raises(ValueError, match="threshold"):

@@ -14,8 +14,11 @@ WIDTH, HEIGHT = 420.0, 340.0
 FRAME = Box(16, 12, WIDTH - 16, 264)
 # Where the text of the answer appears that is pointed at.
 READING = Box(8, 278, WIDTH - 8, HEIGHT)
-# Before is a wider ring and after a smaller dot, so that both show where they coincide.
+# Before is a wider ring, after a smaller dot and the others outlines between the two, drawn in this
+# order, so that all show where they coincide.
 RADII = {"before": 7.5, "after": 4.5}
+LAYERS = {"before": 0, "after": 2}
+HINT = "Point at an answer to read how it begins."
 
 
 class Spot(NamedTuple):
@@ -37,7 +40,7 @@ def answer_map(spots: Sequence[Spot]) -> Markup:
     the focus.
 
     Args:
-        spots: the answers; those of the first model lie below the others.
+        spots: the answers; before lies below and after above those of further models.
 
     Raises:
         ValueError: there are none.
@@ -50,7 +53,7 @@ def answer_map(spots: Sequence[Spot]) -> Markup:
     room = FRAME.right - FRAME.left - 24, FRAME.bottom - FRAME.top - 24
     scale = min(room[0] / (width or 1e-9), room[1] / (height or 1e-9))
     drawn = []
-    for spot in spots:
+    for spot in sorted(spots, key=lambda spot: LAYERS.get(spot.kind, 1)):
         x = (FRAME.left + FRAME.right) / 2 + scale * (spot.x - middle[0])
         y = (FRAME.top + FRAME.bottom) / 2 - scale * (spot.y - middle[1])
         drawn.append(_point(spot, x, y))
@@ -67,6 +70,7 @@ def answer_map(spots: Sequence[Spot]) -> Markup:
         "svg",
         tag("title", f"Map of {len(spots)} answers"),
         frame,
+        tag("text", HINT, x=READING.left, y=READING.top + 13, class_="hint", aria_hidden="true"),
         *drawn,
         viewBox=f"0 0 {WIDTH:g} {HEIGHT:g}",
         class_="map",

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from diversify.evaluation.report.names import NONE, Style
+from diversify.evaluation.report.names import quality_name
+from diversify.evaluation.written import NONE, Style
 
 # Answers beyond this are cut to a few lines with "show all"; shorter ones stand whole.
 LONG_TEXT, LONG_LINES = 520, 9
@@ -116,7 +117,10 @@ def _size(text: str) -> str:
 
 def _qualities(index: int, qualities: Mapping[str, Sequence[float | None]]) -> Iterator[str]:
     for name, values in qualities.items():
-        yield f"{name} {Style(2).number(values[index])}"
+        value = values[index]
+        # A check has only 0 and 1, which decimals would dress up as a measurement.
+        style = Style(0 if value in (0, 1) else 2)
+        yield f"{quality_name(name).title} {style.number(value)}"
 
 
 def runs(numbers: Sequence[int]) -> str:

@@ -49,7 +49,13 @@ class Point(NamedTuple):
 
 
 def frontier_plot(
-    sweep: Sequence[Swept], points: Sequence[Point], *, quality: str, measure: str, summary: str
+    sweep: Sequence[Swept],
+    points: Sequence[Point],
+    *,
+    quality: str,
+    measure: str,
+    summary: str,
+    after: Sequence[Swept] = (),
 ) -> Markup:
     """Draw diversity against one quality: the sweep as a curve, the models as points.
 
@@ -61,8 +67,9 @@ def frontier_plot(
         quality: title of the horizontal axis.
         measure: title of the vertical axis.
         summary: for a screen reader.
+        after: the curve of the after model, dashed, coldest first; empty where it was not swept.
     """
-    both: list[Swept | Point] = [*sweep, *points]
+    both: list[Swept | Point] = [*sweep, *after, *points]
     x = axis_of([p.quality for p in both], padding=0.1, count=4)
     y = axis_of([*(p.diversity for p in both), *_reaches(points)], padding=0.1)
 
@@ -79,7 +86,8 @@ def frontier_plot(
         tag("title", f"{measure} against {quality}"),
         tag("desc", summary),
         *axes(x, y, at, FRAME, f"{quality} →", f"{measure} →"),
-        tag("path", d="M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in curve), class_="curve"),
+        _curve(curve, "curve"),
+        *([_curve([at(p.quality, p.diversity) for p in after], "curve after")] if after else []),
         *_gaps(points, at),
         *dots(sweep, curve),
         *_labels(sweep, points, curve, spots, at),
@@ -88,6 +96,10 @@ def frontier_plot(
         class_="frontier",
         role="img",
     )
+
+
+def _curve(spots: Spots, kind: str) -> Markup:
+    return tag("path", d="M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in spots), class_=kind)
 
 
 def _reaches(points: Sequence[Point]) -> list[float]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from diversify.evaluation.compare import Comparison
-from diversify.evaluation.report.names import NONE, deciding
+from diversify.evaluation.report.names import deciding
+from diversify.evaluation.written import NONE
 
 NOTES = (
     "The unit is the prompt. The answers to one prompt are not independent evidence, so every "
@@ -121,9 +122,9 @@ def _interval(details: Mapping[str, Any]) -> str:
     if "resamples" not in details:
         return ""
     share = details.get("confidence", 0.95)
+    how = details.get("statistics", {}).get("interval", "BCa bootstrap")
     return (
-        f"{100 * share:g} %, {details.get('statistics', {}).get('interval', 'BCa bootstrap')} "
-        "over prompts, paired, "
+        f"{100 * share:g} %, paired over prompts: {how}; "
         f"{details['resamples']:,} resamples, seed {details.get('seed')}"
     )
 
@@ -134,7 +135,6 @@ def _statistics(statistics: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     unpaired = statistics.get("unpaired", {})
     return {
-        "Interval in detail": statistics.get("interval"),
         "Test": statistics.get("test"),
         "Corrected together": statistics.get("family"),
         "Correction": statistics.get("correction"),

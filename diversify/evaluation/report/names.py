@@ -1,15 +1,12 @@
-"""Names for people: measures, kernels, monitors and qualities, and how their numbers are written."""
+"""Names for people: measures, kernels, monitors and qualities."""
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
-from diversify.evaluation.change import Change
 from diversify.evaluation.compare import Comparison
 from diversify.evaluation.verdict import PRIMARY
 
-NONE, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 WORDS, ANSWERS = "words", "answers"
 """What stands in a kernel's place in the names of measures that need no kernel."""
 
@@ -28,7 +25,14 @@ MEASURE_NAMES = {
     "nearest_distance": Name("Distance to the nearest other answer"),
     "distinct": Name("Distinct answers", "groups of answers that are not nearly the same"),
     "log_det": Name("Volume spanned (log-determinant)"),
-    "distinct_valid": Name("Distinct valid answers", "different answers that are on the list"),
+    "distinct_valid": Name(
+        "Distinct valid answers",
+        "different answers that are on the list or keep to the constraints",
+    ),
+    "semantic_entropy": Name("Semantic entropy", "of the groups of nearly equal answers, in nats"),
+    "chao_shen_entropy": Name("Semantic entropy, corrected", "for groups not seen yet; in nats"),
+    "effective_classes": Name("Effective number of groups", "of nearly equal answers"),
+    "unseen_mass": Name("Unseen mass", "estimated chance that the next answer is a new one"),
     "distinct_1": Name("Different words", "share of all words (distinct-1)"),
     "distinct_2": Name("Different word pairs", "share of all word pairs (distinct-2)"),
     "self_bleu": Name("Self-BLEU", "overlap of each answer with the others; lower is more diverse"),
@@ -55,15 +59,21 @@ NEUTRAL = {"length": ("longer", "shorter")}
 
 QUALITY_NAMES = {
     "relevance": Name("Relevance", "how close an answer is to its prompt"),
+    "relevance_rank": Name("Nearer to its prompt", "share of the other prompts; by chance 0.5"),
     "reference_likelihood": Name("Likelihood under the reference model", "per token"),
     "prompt_information": Name("Fit to the prompt", "how much the prompt explains, per token"),
     "valid_answer": Name("Valid answers", "share of answers that are on the list"),
+    "constraints": Name("Constraints kept", "share of what the prompt asks of the form"),
+    "all_constraints": Name("All constraints kept", "share of answers"),
 }
 
 
 def measure_name(code: str) -> Name:
     """Return the name of `measure` or `measure,kernel`; unknown ones keep their code name."""
-    return MEASURE_NAMES.get(code.partition(",")[0], Name(code.partition(",")[0]))
+    measure = code.partition(",")[0]
+    if measure.startswith("coverage@"):
+        return Name(f"Different answers among {measure.removeprefix('coverage@')}", "expected")
+    return MEASURE_NAMES.get(measure, Name(measure))
 
 
 def quality_name(code: str) -> Name:
@@ -99,59 +109,3 @@ def lead_measure(comparison: Comparison) -> str | None:
     names = list(comparison.measures)
     primary = [name for name in names if name.partition(",")[0] in PRIMARY]
     return next(iter(primary or names), None)
-
-
-class Style(NamedTuple):
-    """How the numbers of one row are written: equally many decimals, or per cent."""
-
-    decimals: int
-    share: bool = False
-
-    @property
-    def factor(self) -> int:
-        """What a value is multiplied by: 100 for per cent."""
-        return 100 if self.share else 1
-
-    def number(self, value: float | None) -> str:
-        """Write a value, or a dash where there is none."""
-        if value is None or math.isnan(value):
-            return NONE
-        return tidy(f"{value * self.factor:.{self.decimals}f}{' %' if self.share else ''}")
-
-    def signed(self, value: float | None) -> str:
-        """Write a difference with its sign."""
-        if value is None or math.isnan(value):
-            return NONE
-        told = f"{value * self.factor:+.{self.decimals}f}"
-        return tidy(f"{told} points" if self.share else told)
-
-    def interval(self, bounds: tuple[float | None, float | None]) -> str:
-        """Write an interval, or that there is none."""
-        low, high = bounds
-        if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
-            return "no interval"
-        ends = (tidy(f"{value * self.factor:+.{self.decimals}f}") for value in (low, high))
-        return "[{}, {}]".format(*ends)
-
-
-def style_of(change: Change, *, share: bool = False) -> Style:
-    """Return the style of a row: fewer decimals for larger numbers, enough for its difference."""
-    size = max(abs(change.before), abs(change.after))
-    decimals = 1 if share or size >= 10 else 2 if size >= 1 else 3
-    style = Style(decimals, share)
-    # A difference that rounds to nothing gets one digit more.
-    vanishes = change.difference and not any(
-        c in "123456789" for c in style.signed(change.difference)
-    )
-    return style._replace(decimals=decimals + 1) if vanishes else style
-
-
-def tidy(told: str) -> str:
-    """Use a real minus sign, and none before a zero.
-
-    >>> tidy("-0.25") == f"{MINUS}0.25", tidy("-0.00"), tidy("+0.0")
-    (True, '0.00', '0.0')
-    """
-    if not any(digit in told for digit in "123456789"):
-        told = told.replace("-", "").replace("+", "")
-    return told.replace("-", MINUS)

@@ -14,16 +14,13 @@ from diversify.evaluation.compare import Comparison
 from diversify.evaluation.report.answers import Answer, alike_order, anchors_of, answer_views
 from diversify.evaluation.report.cut import MOST, longest_shown
 from diversify.evaluation.report.figures import dumbbell, dumbbell_axis, heat_map
-from diversify.evaluation.report.names import (
-    Name,
-    Style,
-    kernel_name,
-    measure_name,
-)
+from diversify.evaluation.report.names import Name, kernel_name, measure_name
 from diversify.evaluation.report.numbers import Number, prompt_numbers
 from diversify.evaluation.report.repeats import Phrase, Repeats, repeats
+from diversify.evaluation.report.similarity_table import SimilarityTable, similarity_table
 from diversify.evaluation.report.svg import Axis, axis_of
 from diversify.evaluation.report.together import Together, Told, together
+from diversify.evaluation.written import Style
 from diversify.kernels import Kernel
 
 Sample = dict[str, Any]
@@ -38,6 +35,7 @@ class Side(NamedTuple):
     different: int
     total: int
     heat: Markup | None
+    pairs: SimilarityTable | None
     answers: list[Answer]
 
 
@@ -52,6 +50,7 @@ class PromptView(NamedTuple):
     before: str
     after: str
     change: str
+    others: list[str]
     figure: Markup | None
     together: Together
     phrases: list[Phrase]
@@ -246,6 +245,7 @@ def _view(
         before=style.number(old),
         after=style.number(new),
         change=style.signed(None if old is None or new is None else new - old),
+        others=[style.number(_value(sample, measure)) for sample in [*row.values()][2:]],
         figure=figure,
         together=_together(row, places, labels, ruler, limit),
         phrases=phrases,
@@ -264,6 +264,7 @@ def _side(kind: str, label: str, sample: Sample, measure: str, place: Place, lim
         different=len(set(texts)),
         total=len(texts),
         heat=None if similarity is None else heat_map(similarity, place.order, f"of {label}"),
+        pairs=None if similarity is None else similarity_table(similarity, place.order),
         answers=answer_views(
             texts,
             place.order,

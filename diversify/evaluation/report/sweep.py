@@ -10,25 +10,27 @@ import numpy as np
 from markupsafe import Markup
 
 from diversify.evaluation.compare import Comparison
-from diversify.evaluation.frontier import reachable
+from diversify.evaluation.curves import reachable
+from diversify.evaluation.frontier import Frontier
+from diversify.evaluation.frontiers import FrontierGap
 from diversify.evaluation.report.frontier_plot import Point, Swept, frontier_plot
 from diversify.evaluation.report.names import (
-    NONE,
-    Style,
     deciding,
     kernel_name,
     lead_measure,
     measure_name,
     quality_name,
-    tidy,
 )
 from diversify.evaluation.verdict import PRIMARY
+from diversify.evaluation.written import NONE, Style, tidy
 
 ABOVE = {
     True: ("better", "▲ above the curve"),
     False: ("worse", "▼ not shown to be above"),
     None: ("open", "○ cannot be said"),
 }
+EVERYWHERE = ABOVE | {True: ("better", "▲ at least as diverse at every quality of both")}
+ABOVE_ON_AVERAGE = ("better", "▲ above on average, not shown at every quality")
 # Longer labels do not fit beside a point; the legend has them whole.
 LABEL = 20
 
@@ -94,15 +96,21 @@ def sweep_plots(comparison: Comparison, also: Mapping[str, Comparison]) -> list[
 def _panel(
     comparison: Comparison, also: Mapping[str, Comparison], measure: str, quality: str
 ) -> Iterator[Panel]:
-    sweep = _swept(comparison, measure, quality)
+    sweep = _swept(comparison.frontier, measure, quality)
     if len(sweep) < 2:
         return
+    after = _swept(comparison.after_frontier, measure, quality)
     gaps = [
         *_gaps("After", "after", comparison, measure, quality),
         *(
             gap
             for number, (label, other) in enumerate(also.items())
             for gap in _gaps(label, f"also-{number}", other, measure, quality)
+        ),
+        *(
+            _between(gap)
+            for gap in comparison.frontiers
+            if (gap.measure, gap.quality) == (measure, quality)
         ),
     ]
     title = quality_name(quality).title
@@ -113,19 +121,21 @@ def _panel(
         quality=title,
         measure=measure_name(measure).title,
         summary=_summary(sweep, points),
+        after=after,
     )
-    yield Panel(title, figure, _named(sweep, points), gaps)
+    yield Panel(title, figure, _named(sweep, after, points), gaps)
 
 
-def _named(sweep: list[Swept], points: list[Point]) -> list[Named]:
+def _named(sweep: list[Swept], after: list[Swept], points: list[Point]) -> list[Named]:
     style = Style(3)
     found = [(f"Base model at T {p.temperature:g}", p.quality, p.diversity) for p in sweep]
+    found += [(f"After model at T {p.temperature:g}", p.quality, p.diversity) for p in after]
     found += [(p.label, p.quality, p.diversity) for p in points]
     return [Named(label, style.number(q), style.number(d)) for label, q, d in found]
 
 
-def _swept(comparison: Comparison, measure: str, quality: str) -> list[Swept]:
-    rows = comparison.frontier.as_json() if comparison.frontier else []
+def _swept(frontier: Frontier | None, measure: str, quality: str) -> list[Swept]:
+    rows = frontier.as_json() if frontier else []
     found = [
         (row["temperature"], row["qualities"].get(quality), row["measures"].get(measure))
         for row in rows
@@ -167,19 +177,43 @@ def _gaps(
 
 
 def _gap(model: str, kind: str, standing: dict[str, Any]) -> Gap:
-    style = Style(2 if abs(standing["gap"]) >= 1 else 3)
+    gap = math.nan if standing["gap"] is None else standing["gap"]
+    style = Style(2 if abs(gap) >= 1 else 3)
     state, word = ABOVE[standing["above"]]
-    known = not math.isnan(standing["gap"])
+    known = not math.isnan(gap)
     return Gap(
         model=model,
         kind=kind,
         measure=standing["measure"],
         quality=quality_name(standing["quality"]).title,
-        gap=style.signed(standing["gap"]) if known else NONE,
+        gap=style.signed(gap) if known else NONE,
         interval=style.interval(tuple(standing["ci95"])),
         state=state,
         word=word,
         note=standing["note"].strip().strip("()"),
+    )
+
+
+def _between(gap: FrontierGap) -> Gap:
+    """Tell the gap between two sweeps; its curve is the dashed one."""
+    style = Style(2 if abs(gap.gap or 0.0) >= 1 else 3)
+    state, word = EVERYWHERE[gap.dominates]
+    if gap.dominates is False and gap.ci95[0] > 0:
+        state, word = ABOVE_ON_AVERAGE
+    note = gap.note.strip().strip("()")
+    if gap.smallest is not None:
+        least = f"{style.signed(gap.smallest)} {style.interval(gap.smallest_ci95)}"
+        note = f"smallest {least} at {Style(3).number(gap.smallest_at)}" + (note and f"; {note}")
+    return Gap(
+        model="After, swept too (dashed), on average",
+        kind="after",
+        measure=gap.measure,
+        quality=quality_name(gap.quality).title,
+        gap=style.signed(gap.gap),
+        interval=style.interval(gap.ci95),
+        state=state,
+        word=word,
+        note=note,
     )
 
 

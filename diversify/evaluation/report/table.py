@@ -13,21 +13,18 @@ from diversify.evaluation.compare import Comparison
 from diversify.evaluation.report.figures import interval_bar
 from diversify.evaluation.report.names import (
     ANSWERS,
-    MINUS,
     NEUTRAL,
-    NONE,
     SIMILARITY,
     WORDS,
     Name,
-    Style,
     deciding,
     kernel_name,
     measure_name,
     monitor_name,
     quality_name,
-    style_of,
 )
 from diversify.evaluation.verdict import PRIMARY
+from diversify.evaluation.written import MINUS, NONE, Style, p_told, style_of
 
 SYMBOLS = {"better": "▲", "worse": "▼", "open": "○", "moved": "◆", "held": "✓"}
 WITHOUT_KERNEL = {
@@ -192,7 +189,7 @@ def _row(
         bar=interval_bar(change.difference, change.ci95, cell.state, margin),
         test=tested(change),
         detectable=_detectable(change, style),
-        improved=NONE if code in NEUTRAL else f"{100 * change.improved:.0f} %",
+        improved=NONE if code in NEUTRAL else f"{change.improved * change.n_prompts:.0f}",
         prompts=change.n_prompts,
         primary=primary,
         cells=[other and _cell(name, code, other, margin) for other in others],
@@ -209,17 +206,6 @@ def tested(change: Change) -> str:
         return ""
     told = f"p {p_told(change.p_value)}"
     return told if change.p_holm is None else f"{told}, corrected {p_told(change.p_holm, sign='')}"
-
-
-def p_told(p: float, *, sign: str = "= ") -> str:
-    """Write a p-value with its sign of equality; very small ones only say that they are.
-
-    >>> p_told(0.25), p_told(0.00001), p_told(0.03, sign="")
-    ('= 0.25', '< 0.001', '0.030')
-    """
-    if p < 0.001:
-        return "< 0.001"
-    return f"{sign}{p:.2f}" if p >= 0.1 else f"{sign}{p:.3f}"
 
 
 def _detectable(change: Change, style: Style) -> str:

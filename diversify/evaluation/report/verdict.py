@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from diversify.evaluation.compare import Comparison
-from diversify.evaluation.report.names import deciding, style_of
+from diversify.evaluation.report.names import deciding
 from diversify.evaluation.verdict import PRIMARY
+from diversify.evaluation.written import style_of
 
 # "Is it shown …?", because False covers what fell and what is merely uncertain: "no" is true of both.
 QUESTIONS = {
@@ -37,9 +38,19 @@ def badges(verdict: dict[str, Any]) -> list[Badge]:
     """Return the three answers of a verdict, each with its reason."""
     reasons = verdict.get("reasons", {})
     return [
-        Badge(code, question, *ANSWERS[verdict.get(code)], reasons.get(code, ""))
+        Badge(code, question, *ANSWERS[verdict.get(code)], sentence(reasons.get(code, "")))
         for code, question in QUESTIONS.items()
     ]
+
+
+def sentence(reason: str) -> str:
+    """Begin a reason with a capital letter, unless it begins with the name of a number.
+
+    >>> sentence("no quality was measured."), sentence("vendi,ngram-2 rose.")
+    ('No quality was measured.', 'vendi,ngram-2 rose.')
+    """
+    first = reason.partition(" ")[0]
+    return reason[:1].upper() + reason[1:] if first.isalpha() else reason
 
 
 def headline(comparison: Comparison) -> str:

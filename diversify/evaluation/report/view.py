@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from diversify.evaluation.apart import labels_apart, run_of
 from diversify.evaluation.compare import Comparison
 from diversify.evaluation.report import method
 from diversify.evaluation.report.figures import SHAPES, legend_marker
@@ -66,7 +67,7 @@ def page(
     """
     if len(also) > len(SHAPES):
         raise ValueError(f"at most {len(SHAPES)} further comparisons fit, got {len(also)}")
-    before, after = comparison.labels
+    before = comparison.labels[0]
     for label, other in also.items():
         if other.labels[0] != before:
             raise ValueError(
@@ -75,7 +76,7 @@ def page(
     lead = lead_measure(comparison)
     models = _models(comparison, also)
     return Page(
-        title=title or f"{before} → {after}",
+        title=title or f"{models[0].label} → {models[1].label}",
         headline=headline(comparison),
         deck=deck(comparison),
         models=models,
@@ -98,6 +99,11 @@ def page(
 
 
 def _models(comparison: Comparison, also: Mapping[str, Comparison]) -> list[Model]:
-    found = [("Before", "before", comparison.labels[0]), ("After", "after", comparison.labels[1])]
-    found += [(n, f"also-{i}", c.labels[1]) for i, (n, c) in enumerate(also.items())]
+    models = [comparison, *also.values()]
+    labels = [comparison.labels[0], *(model.labels[1] for model in models)]
+    runs = [run_of(comparison.details, "before")]
+    runs += [run_of(model.details, "after") for model in models]
+    roles = ["Before", "After", *also]
+    kinds = ["before", "after", *(f"also-{number}" for number in range(len(also)))]
+    found = zip(roles, kinds, labels_apart(labels, runs), strict=True)
     return [Model(role, kind, label, legend_marker(kind)) for role, kind, label in found]
