@@ -60,9 +60,9 @@ def test_without_a_comparison_nothing_is_claimed():
 
 def test_the_comparison_becomes_a_table_and_three_answers():
     card = model_card(RECORD, COMPARISON)
-    row = "| open-ended/vendi,all-MiniLM-L6-v2 | 2.5 | 4.25 | +1.75 | +1.5 to +2 | 72 |"
+    row = "| open-ended/vendi,all-MiniLM-L6-v2 | 2.50 | 4.25 | +1.75 | +1.50 to +2.00 | 72 |"
     assert row in card
-    assert "| open-ended/relevance | 2.5 | 4.25 | +1.75 |  | 72 |" in card
+    assert "| open-ended/relevance | 2.50 | 4.25 | +1.75 |  | 72 |" in card
     assert "- Did collapse fall? **yes**" in card
     assert "- Did quality hold? **no**" in card
     assert "temperature up? **not determined** (no sweep was given)" in card
