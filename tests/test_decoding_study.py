@@ -16,6 +16,7 @@ from diversify.decoding.strategies import LATER, STRATEGIES
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "configs/decoding/study.yaml"
+TUNED = ROOT / "configs/decoding/adapter.yaml"
 PAGE = (ROOT / "docs/decoding.md").read_text("utf-8")
 MARK = re.compile(r"<!-- ([\w-]+) -->(.*?)<!-- / -->", re.S)
 
@@ -36,36 +37,55 @@ def study(decoding):
 
 
 @pytest.fixture(scope="module")
-def results():
-    path = ROOT / "eval/results/decoding.json"
+def tuned(decoding):
+    return decoding.read_study(TUNED)
+
+
+def stored(study):
+    path = ROOT / study.results
     return json.loads(path.read_text("utf-8")) if path.is_file() else {}
 
 
-def test_every_way_to_decode_is_in_the_study(study):
+def test_every_way_to_decode_is_in_the_study(study, tuned):
     """Each sampler, decoder and strategy that has a name; temperature is swept, epsilon is in eta,
     and direct is plain sampling."""
     methods = study.methods.values()
     chains = ",".join(method.get("chain", "") for method in methods)
     assert set(re.findall(r"[a-z]\w+", chains)) == set(STEPS) - {"epsilon"}
-    assert {method["decoder"] for method in methods if "decoder" in method} == set(DECODERS)
+    both = [*methods, *tuned.methods.values()]
+    assert {method["decoder"] for method in both if "decoder" in method} == set(DECODERS)
     named = "+".join(method.get("strategy", "direct") for method in methods)
     assert set(named.split("+")) == {*STRATEGIES, *LATER}
-    assert CONFIG.read_text().splitlines()[0].endswith(str(CONFIG.relative_to(ROOT)))
+    for config in (CONFIG, TUNED):
+        assert config.read_text().splitlines()[0].endswith(str(config.relative_to(ROOT)))
 
 
-def test_every_method_has_a_row_with_what_was_measured(study, results):
+def test_the_two_studies_ask_the_same(study, tuned):
+    """Rows of one page: what is not named here is what both must share."""
+    own = {"output", "results", "figure", "adapter", "pool", "methods"}
+    first, second = ({k: v for k, v in vars(s).items() if k not in own} for s in (study, tuned))
+    assert first == second
+
+
+def test_every_method_has_a_row_with_what_was_measured(study, tuned):
     marks = [match[1] for match in MARK.finditer(PAGE)]
     rows = [line for line in PAGE.splitlines() if line.startswith("| ") and " --- " not in line]
     heads = sum(line.startswith("| method |") for line in rows)
     assert len(marks) == len(set(marks)) == len(rows) - heads
-    assert set(marks) == set(study.methods) >= set(results)
+    of_tuned = {"tuned" if name == "plain" else name for name in tuned.methods}
+    assert set(marks) == set(study.methods) | of_tuned
+    assert not set(study.methods) & of_tuned
+    assert set(study.methods) >= set(stored(study)) and set(tuned.methods) >= set(stored(tuned))
     assert {line.count(" | ") for line in rows} == {6}
 
 
-def test_the_page_shows_the_results_that_are_stored(decoding, results, tmp_path):
+def test_the_page_shows_the_results_that_are_stored(decoding, study, tuned, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
     copy = tmp_path / "page.md"
     copy.write_text(PAGE)
-    decoding.write_page(copy, results)
+    for one in (study, tuned):
+        if stored(one):
+            decoding.write_page(copy, decoding.page_results(one))
     assert copy.read_text() == PAGE
 
 
@@ -162,8 +182,9 @@ def test_a_study_that_does_not_hold_together_is_refused(decoding, tmp_path, chan
         decoding.read_study(path)
 
 
-def test_kinds_follow_from_the_way(decoding, study):
-    kinds = {name: decoding.kind(method) for name, method in study.methods.items()}
+def test_kinds_follow_from_the_way(decoding, study, tuned):
+    methods = tuned.methods | study.methods
+    kinds = {name: decoding.kind(method) for name, method in methods.items()}
     assert kinds["plain"] == "plain" and kinds["xtc"] == "sampler" and kinds["g2"] == "siblings"
     assert kinds["routing"] == kinds["adapter-scale"] == kinds["arithmetic"] == "siblings"
     assert kinds["over-generate-dpp"] == kinds["until-seen"] == "selection"
@@ -247,10 +268,9 @@ def test_every_method_of_the_config_decodes(decoding, study, small, capsys):
     decoding.run(decoding.Study(**vars(small) | changes | {"methods": study.methods}), None)
     assert "failed" not in capsys.readouterr().out
     results = json.loads(Path(small.results).read_text())
-    assert set(study.methods) - set(results) == {"routing", "adapter-scale"}
+    assert set(study.methods) == set(results)
     for name, method in study.methods.items():
-        if name in results:
-            assert results[name]["cost"]["passes"] == method.get("passes", 1)
+        assert results[name]["cost"]["passes"] == method.get("passes", 1)
     for selector in ("mmr", "dpp", "facility-location", "cluster-and-best"):
         assert results[f"over-generate-{selector}"]["cost"]["written"] > 2.5
 
