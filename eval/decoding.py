@@ -359,6 +359,8 @@ def cell(row: Mapping[str, Any], corrected: float | None = None) -> str:
             text += ", which it selects by"
         if key == row["measure"] and (budget := row["budget"]):
             text += f"; at equal tokens {_interval(budget)}"
+            if short := budget.get("capped"):
+                text += f" (plain's pool ran out for {short} of {row['prompts']} questions)"
         parts.append(text)
     calls = "1 call" if cost["calls"] == 1 else f"{cost['calls']:g} calls"
     told = f"{cost['answers']:g} answers by {calls}; tokens: written {cost['written']:.2f}, "

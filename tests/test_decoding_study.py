@@ -115,6 +115,7 @@ def row(**changes):
             "vendi,ngram-2": change,
         },
         "budget": change,
+        "prompts": 32,
         "sees": [],
         "cost": {
             "answers": 16.0,
@@ -147,6 +148,8 @@ def test_a_cell_says_what_was_found_and_what_it_cost(decoding):
     ):
         assert said in told
     assert "equal tokens" not in told and "(p " not in told
+    told = decoding.cell(row(budget=row()["budget"] | {"capped": 3}))
+    assert "+∞] (plain's pool ran out for 3 of 32 questions)" in told
 
 
 def test_p_values_are_corrected_over_all_methods(decoding):
