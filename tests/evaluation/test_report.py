@@ -117,11 +117,11 @@ def test_markup_stays_in_proportion_to_the_text():
 
 
 @pytest.mark.slow
-def test_a_hundred_prompts_of_sixteen_long_answers_stay_near_five_and_a_half_megabytes():
+def test_a_hundred_prompts_of_sixteen_long_answers_stay_below_six_megabytes():
     found, text = long_answers(100)
     size = len(render(found).encode())
     assert PAGE < text  # so the end of each answer had to go
-    assert PAGE < size < 5_600_000
+    assert PAGE < size < 6_000_000  # the text itself is most of it; tables of heat maps add 0.6
 
 
 def test_tables_are_readable_by_a_screen_reader(page):
