@@ -27,15 +27,15 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from scipy import stats
 
+from diversify.cli.studies import read_config
 from diversify.credit import leader_partition
 from diversify.embedders import load_embedder
 from diversify.evaluation import load_run, paired_change
@@ -181,11 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def read_study(path: Path) -> Study:
     """Read a config and refuse keys that are none."""
-    record = yaml.safe_load(path.read_text("utf-8"))
-    known = {entry.name for entry in fields(Study)}
-    if unknown := sorted(set(record) - known):
-        raise ValueError(f"{path}: unknown keys {unknown}; the keys are {sorted(known)}")
-    return Study(**record)
+    return read_config(path, Study)
 
 
 def run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,14 @@ from diversify.kernels import Pair, pair_similarity
 __all__ = ["CrossEncoderSame", "EmbeddingSame", "EntailmentSame"]
 
 
-class _ByThreshold:
+class _ByThreshold(ABC):
     """What follows from a score for each pair and the threshold that it has to reach."""
 
     threshold: float
 
+    @abstractmethod
     def scores(self, pairs: Sequence[Pair]) -> Floats:
         """Return the score of each pair, (n,)."""
-        raise NotImplementedError
 
     def judge(self, pairs: Sequence[Pair]) -> list[bool | None]:
         """Judge many pairs."""
