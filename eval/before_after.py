@@ -45,7 +45,7 @@ from diversify.evaluation import (
 )
 from diversify.evaluation.generate import write_atomically
 from diversify.evaluation.report import write_report
-from diversify.evaluation.stages import command_digest, launch
+from diversify.evaluation.studies.stages import command_digest, launch
 from diversify.kernels import EmbeddingKernel
 from diversify.models import best_device, best_dtype
 from diversify.trainers.card import write_card

@@ -39,11 +39,11 @@ from diversify.cli.studies import read_config
 from diversify.credit import leader_partition
 from diversify.embedders import load_embedder
 from diversify.evaluation import load_run, paired_change
-from diversify.evaluation.change import Change, with_holm
-from diversify.evaluation.curves import prompt_offers, reach, reachable
-from diversify.evaluation.gaps import curve_gap, point_gap, resampled_means
 from diversify.evaluation.generate import write_atomically
-from diversify.evaluation.inference import bootstrap_interval, mean_interval
+from diversify.evaluation.statistics.change import Change, with_holm
+from diversify.evaluation.statistics.curves import prompt_offers, reach, reachable
+from diversify.evaluation.statistics.gaps import curve_gap, point_gap, resampled_means
+from diversify.evaluation.statistics.inference import bootstrap_interval, mean_interval
 from diversify.evaluation.verdict import judge
 from diversify.kernels import EmbeddingKernel, Kernel, NgramKernel
 from diversify.lexical import HIGHER_IS_BETTER, LEXICAL

@@ -72,6 +72,17 @@ def test_the_core_knows_only_numpy_and_scipy():
             assert foreign <= set(sys.stdlib_module_names), f"{path.name}: {foreign}"
 
 
+def test_the_statistics_know_no_files_models_or_reports():
+    statistics = PACKAGE / "evaluation" / "statistics"
+    paths = sorted(statistics.glob("*.py"))
+    assert len(paths) > 2
+    for path in paths:
+        ours = {name for name in imports(path) if name.split(".")[0] == "diversify"}
+        assert {name for name in ours if ".evaluation.statistics" not in name} == set(), path.name
+        foreign = {name.split(".")[0] for name in imports(path)} - CORE_MAY_IMPORT
+        assert foreign <= set(sys.stdlib_module_names), f"{path.name}: {foreign}"
+
+
 def test_trl_is_imported_by_trainers_alone():
     assert [
         str(path.relative_to(PACKAGE))

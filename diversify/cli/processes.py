@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from diversify.evaluation.parts import Shard
+    from diversify.evaluation.runs.parts import Shard
 
 __all__ = ["add_shard", "check_engine", "device_of", "launched_shard", "shard_of"]
 
@@ -33,7 +33,7 @@ def launched_shard() -> Shard:
     Raises:
         ValueError: `RANK` and `WORLD_SIZE` make no sense.
     """
-    from diversify.evaluation.parts import Shard
+    from diversify.evaluation.runs.parts import Shard
 
     return Shard(_number("RANK", 0) + 1, _number("WORLD_SIZE", 1))
 
@@ -44,7 +44,7 @@ def shard_of(options: argparse.Namespace) -> Shard:
     Raises:
         ValueError: `--shard`, or what the launcher says, is no share.
     """
-    from diversify.evaluation.parts import Shard
+    from diversify.evaluation.runs.parts import Shard
 
     launched = launched_shard()
     named = Shard() if options.shard is None else Shard.parse(options.shard)

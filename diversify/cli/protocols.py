@@ -93,8 +93,8 @@ def add_score(commands: Any) -> None:
 
 def _score(options: argparse.Namespace) -> int:
     from diversify.evaluation.generate import load_run
-    from diversify.evaluation.leaderboard import leaderboard
     from diversify.evaluation.protocols import score_protocol
+    from diversify.evaluation.protocols.leaderboard import leaderboard
 
     _check(options)
     runs = [load_run(path) for path in options.runs]

@@ -202,8 +202,8 @@ def add_report(commands: Any) -> None:
 
 def _report(options: argparse.Namespace) -> int:
     from diversify.embedders import load_embedder
-    from diversify.evaluation.apart import further
     from diversify.evaluation.report import write_figures, write_report
+    from diversify.evaluation.wording.apart import further
     from diversify.kernels import EmbeddingKernel
 
     kernel = (

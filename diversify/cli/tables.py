@@ -65,7 +65,7 @@ def report_table(report: Report) -> str:
 
 def verdict_table(comparison: Comparison) -> str:
     """Return the comparison as a short table and the verdict in words."""
-    from diversify.evaluation.apart import labels_apart, run_of
+    from diversify.evaluation.wording.apart import labels_apart, run_of
 
     matched = {f"{name} (equal length)": c for name, c in comparison.length_matched.items()}
     head = ("", "before", "after", "difference", "95 % interval", "improved", "p", "p (Holm)")
@@ -88,7 +88,7 @@ def verdict_table(comparison: Comparison) -> str:
 
 def _tested(change: Change) -> tuple[str, str]:
     """Return the p-value and what Holm's correction leaves of it; empty where there is none."""
-    from diversify.evaluation.written import p_told
+    from diversify.evaluation.wording.written import p_told
 
     p, holm = (
         "" if value is None else p_told(value, sign="") for value in (change.p_value, change.p_holm)

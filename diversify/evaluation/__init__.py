@@ -1,8 +1,6 @@
 """The instrument: prompts → run folder → report → comparison with a verdict."""
 
-from diversify.evaluation.change import Change, paired_change
 from diversify.evaluation.compare import Comparison, compare
-from diversify.evaluation.drawing import draw_rows
 from diversify.evaluation.evaluate import Report, evaluate, load_report
 from diversify.evaluation.exporters import model_index
 from diversify.evaluation.frontier import Frontier, Standing, frontier
@@ -10,10 +8,12 @@ from diversify.evaluation.frontiers import FrontierGap, compare_frontiers
 from diversify.evaluation.generate import Run, generate, load_run
 from diversify.evaluation.importers import import_run
 from diversify.evaluation.markdown import markdown_summary
-from diversify.evaluation.merging import merge_runs, merge_samples
 from diversify.evaluation.panel import Panel, panel
-from diversify.evaluation.parts import Shard
 from diversify.evaluation.prompt_sets import PromptRow, PromptSet, load_prompts, shipped_sets
+from diversify.evaluation.runs.drawing import draw_rows
+from diversify.evaluation.runs.merging import merge_runs, merge_samples
+from diversify.evaluation.runs.parts import Shard
+from diversify.evaluation.statistics.change import Change, paired_change
 
 __all__ = [
     "Change",

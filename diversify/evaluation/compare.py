@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from diversify.evaluation.change import CONFIDENCE, Change, paired_change, with_holm
 from diversify.evaluation.evaluate import Report, load_report
 from diversify.evaluation.frontier import Frontier, Standing, frontier
 from diversify.evaluation.frontiers import FrontierGap, compare_frontiers
 from diversify.evaluation.generate import write_atomically
-from diversify.evaluation.inference import POWER, clusters_of
 from diversify.evaluation.recipe import differing_fields
+from diversify.evaluation.statistics.change import CONFIDENCE, Change, paired_change, with_holm
+from diversify.evaluation.statistics.inference import POWER, clusters_of
 from diversify.evaluation.verdict import PRIMARY, judge, told_change
 from diversify.kernels import NgramKernel
 from diversify.measures import MEASURES

@@ -21,7 +21,6 @@ from diversify import __version__
 from diversify.counts import NgramCounts
 from diversify.engines import text_of
 from diversify.evaluation.ahead import embedded_ahead
-from diversify.evaluation.checks import alias_lists, check_ids, check_sample, check_summary
 from diversify.evaluation.generate import (
     Run,
     json_line,
@@ -30,6 +29,7 @@ from diversify.evaluation.generate import (
 )
 from diversify.evaluation.recipe import RECIPE_FIELDS, recipe_of
 from diversify.evaluation.richness import Coverage
+from diversify.evaluation.runs.checks import alias_lists, check_ids, check_sample, check_summary
 from diversify.evaluation.valid import distinct_valid, valid_names
 from diversify.kernels import EmbeddingKernel, Kernel, NgramKernel, words
 from diversify.lexical import HIGHER_IS_BETTER as LEXICAL_DIRECTION

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diversify.evaluation.evaluate import Report, load_report
-from diversify.evaluation.gaps import Gap, point_gap
-from diversify.evaluation.inference import FEWEST, clusters_of, count_units
+from diversify.evaluation.statistics.gaps import Gap, point_gap
+from diversify.evaluation.statistics.inference import FEWEST, clusters_of, count_units
 
 Floats = NDArray[np.float64]
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from diversify.evaluation.frontier import Frontier
-from diversify.evaluation.gaps import CurveGap, curve_gap
-from diversify.evaluation.inference import FEWEST, clusters_of, count_units
+from diversify.evaluation.statistics.gaps import CurveGap, curve_gap
+from diversify.evaluation.statistics.inference import FEWEST, clusters_of, count_units
 
 __all__ = ["FrontierGap", "compare_frontiers"]
 

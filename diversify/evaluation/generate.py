@@ -9,15 +9,16 @@ from typing import Any
 
 from diversify.decoding import Strategy
 from diversify.engines import Engine, Sampling
-from diversify.evaluation.checks import (
+from diversify.evaluation.prompt_sets import PromptSet
+from diversify.evaluation.runs.checks import (
     check_ids,
     check_one_recipe,
     check_run_row,
     check_settings,
     row_id,
 )
-from diversify.evaluation.drawing import draw_rows, row_key, run_settings
-from diversify.evaluation.files import (
+from diversify.evaluation.runs.drawing import draw_rows, row_key, run_settings
+from diversify.evaluation.runs.files import (
     GENERATIONS,
     PARTIAL,
     SETTINGS,
@@ -25,8 +26,7 @@ from diversify.evaluation.files import (
     prompts_digest,
     write_atomically,
 )
-from diversify.evaluation.parts import part_files
-from diversify.evaluation.prompt_sets import PromptSet
+from diversify.evaluation.runs.parts import part_files
 from diversify.reading import read_json, read_jsonl, read_text
 
 __all__ = [

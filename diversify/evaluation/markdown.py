@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diversify.evaluation.apart import labels_apart, run_of
-from diversify.evaluation.change import Change
 from diversify.evaluation.compare import Comparison
-from diversify.evaluation.visible import visible
-from diversify.evaluation.written import MINUS, NONE, p_told, style_of
+from diversify.evaluation.statistics.change import Change
+from diversify.evaluation.wording.apart import labels_apart, run_of
+from diversify.evaluation.wording.visible import visible
+from diversify.evaluation.wording.written import MINUS, NONE, p_told, style_of
 
 __all__ = ["markdown_summary", "markdown_table"]
 

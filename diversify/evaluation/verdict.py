@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from diversify.evaluation.change import Change
 from diversify.evaluation.frontier import Standing
-from diversify.evaluation.inference import FEWEST
+from diversify.evaluation.statistics.change import Change
+from diversify.evaluation.statistics.inference import FEWEST
 
 PRIMARY = ("mean_distance", "vendi")
 """The measures that decide: one minus the mean pairwise similarity, and the effective number."""

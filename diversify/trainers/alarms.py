@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from diversify.evaluation.change import Change
 from diversify.evaluation.compare import Comparison
 from diversify.evaluation.evaluate import Report
+from diversify.evaluation.statistics.change import Change
 from diversify.evaluation.verdict import PRIMARY, told_change
 
 __all__ = ["find_alarms", "means", "watched"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from diversify.evaluation.agreement import agreement
+from diversify.evaluation.protocols.agreement import agreement
 
 
 def labels(*counts: int) -> list[np.ndarray]:

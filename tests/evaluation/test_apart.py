@@ -6,10 +6,10 @@ import pytest
 
 from diversify.cli.tables import verdict_table
 from diversify.evaluation import markdown_summary
-from diversify.evaluation.apart import further, labels_apart, run_of, told_apart
 from diversify.evaluation.report import render
 from diversify.evaluation.report.names import measure_name
 from diversify.evaluation.richness import ON_REQUEST
+from diversify.evaluation.wording.apart import further, labels_apart, run_of, told_apart
 from evaluation.pages import HOSTILE, Page, comparison, injected
 
 

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from diversify.evaluation.budget import found_for, rarefied
+from diversify.evaluation.studies.budget import found_for, rarefied
 
 
 def test_rarefaction_is_the_mean_over_all_parts():

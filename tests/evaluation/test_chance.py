@@ -5,8 +5,8 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from diversify.evaluation.chance import expected_overlap, random_groups, random_similarity
 from diversify.evaluation.hivemind import source_overlap
+from diversify.evaluation.protocols.chance import expected_overlap, random_groups, random_similarity
 
 
 def unit_rows(seed: int, *shape: int) -> np.ndarray:

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from diversify.evaluation import Change, compare, frontier, load_report, paired_change
-from diversify.evaluation.change import with_holm
-from diversify.evaluation.curves import reachable
+from diversify.evaluation.statistics.change import with_holm
+from diversify.evaluation.statistics.curves import reachable
 from diversify.evaluation.verdict import judge
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diversify.evaluation.curves import prompt_offers, reach, reachable, spread
+from diversify.evaluation.statistics.curves import prompt_offers, reach, reachable, spread
 
 D, Q = np.array([0.2, 0.4, 0.8]), np.array([-1.0, -2.0, -3.0])
 

@@ -12,7 +12,7 @@ import pytest
 
 from diversify.engines import Generations, Sampling
 from diversify.evaluation import PromptRow, PromptSet, Shard, draw_rows, generate, load_run
-from diversify.evaluation import drawing as module
+from diversify.evaluation.runs import drawing as module
 
 FILES = ("generations.jsonl", "run.json")
 

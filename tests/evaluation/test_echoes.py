@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from diversify.evaluation.echoes import cross_floor, echoes
+from diversify.evaluation.panel.echoes import cross_floor, echoes
 
 
 def mean_rows(seed: int, *shape: int) -> np.ndarray:

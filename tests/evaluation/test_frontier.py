@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diversify.evaluation import compare, frontier
-from diversify.evaluation.curves import reachable
+from diversify.evaluation.statistics.curves import reachable
 
 STEPS = [(0.2, -1.0, 0.3), (0.4, -2.0, 0.6), (0.8, -3.0, 1.0)]
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from diversify.evaluation.gaps import curve_gap, point_gap, resampled_means
-from diversify.evaluation.inference import mean_interval, sign_flip_test
+from diversify.evaluation.statistics.gaps import curve_gap, point_gap, resampled_means
+from diversify.evaluation.statistics.inference import mean_interval, sign_flip_test
 
 
 def noisy(stream, means, p, spread=0.05):

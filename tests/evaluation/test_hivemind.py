@@ -16,8 +16,12 @@ from diversify.evaluation.hivemind import (
     similarity_histogram,
     source_overlap,
 )
-from diversify.evaluation.hivemind_runs import score_intra, score_models, score_paraphrases
 from diversify.evaluation.protocols import score_protocol
+from diversify.evaluation.protocols.hivemind_runs import (
+    score_intra,
+    score_models,
+    score_paraphrases,
+)
 from diversify.kernels import EmbeddingKernel
 from diversify.measures import mean_distance
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from diversify.evaluation import paired_change
-from diversify.evaluation.inference import (
+from diversify.evaluation.statistics.inference import (
     FEWEST,
     bootstrap_interval,
     count_units,

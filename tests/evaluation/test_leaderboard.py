@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from diversify.evaluation.leaderboard import leaderboard, weighted_mean
 from diversify.evaluation.protocol_report import ProtocolReport
+from diversify.evaluation.protocols.leaderboard import leaderboard, weighted_mean
 
 
 def report(

@@ -15,7 +15,6 @@ from diversify.credit import leader_partition
 from diversify.embedders import load_embedder
 from diversify.equivalence import CrossEncoderSame
 from diversify.evaluation import noveltybench as nb
-from diversify.evaluation.agreement import agreement
 from diversify.evaluation.generate import Run, load_run
 from diversify.evaluation.noveltybench import (
     distinct_k,
@@ -27,6 +26,7 @@ from diversify.evaluation.noveltybench import (
     with_placeholders,
 )
 from diversify.evaluation.protocols import score_protocol
+from diversify.evaluation.protocols.agreement import agreement
 from diversify.server import ChatServer
 
 FILE = Path(__file__).parents[3] / "shared/data/noveltybench/gemini-1.5-pro.curated.scores.jsonl"

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from diversify.evaluation.cliches import Phrase, shared_phrases
-from diversify.evaluation.echoes import echoes
 from diversify.evaluation.generate import Run
 from diversify.evaluation.hivemind import inter_similarity
 from diversify.evaluation.panel import panel
+from diversify.evaluation.panel.echoes import echoes
 
 FILE = Path(__file__).parents[3] / "shared/data/noveltybench/gemini-1.5-pro.curated.scores.jsonl"
 

@@ -3,8 +3,8 @@
 import pytest
 
 from diversify.evaluation import Shard
-from diversify.evaluation.files import fresh_file, write_atomically
-from diversify.evaluation.parts import Lines, part_files, part_line, trim, whole_lines
+from diversify.evaluation.runs.files import fresh_file, write_atomically
+from diversify.evaluation.runs.parts import Lines, part_files, part_line, trim, whole_lines
 
 
 @pytest.mark.parametrize("count", range(1, 8))

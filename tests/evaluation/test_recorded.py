@@ -5,7 +5,7 @@ from dataclasses import replace
 from diversify.decoding import Direct, OverGenerate
 from diversify.engines import Sampling
 from diversify.evaluation import generate
-from diversify.evaluation.recorded import Recorded
+from diversify.evaluation.studies.recorded import Recorded
 from diversify.kernels import NgramKernel
 
 

@@ -27,8 +27,8 @@ from diversify.evaluation.report.svg import (
 )
 from diversify.evaluation.report.table import judged, within
 from diversify.evaluation.report.verdict import badges, headline, sentence
-from diversify.evaluation.visible import visible
-from diversify.evaluation.written import Style, style_of
+from diversify.evaluation.wording.visible import visible
+from diversify.evaluation.wording.written import Style, style_of
 from evaluation.pages import (
     AFTER,
     BEFORE,

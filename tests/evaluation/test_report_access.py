@@ -12,7 +12,7 @@ from diversify.evaluation import Change
 from diversify.evaluation.report import render, write_figures
 from diversify.evaluation.report.legend import heat_legend, model_legend
 from diversify.evaluation.report.similarity_table import FEW, similarity_table
-from diversify.evaluation.written import style_of
+from diversify.evaluation.wording.written import style_of
 from evaluation.pages import Page, comparison, sample, with_sweep
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from diversify.evaluation import stages
+from diversify.evaluation.studies import stages
 
 
 def test_a_changed_config_or_command_is_a_new_command(tmp_path, monkeypatch):

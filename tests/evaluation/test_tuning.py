@@ -3,7 +3,7 @@
 import pytest
 
 from diversify.evaluation import Report
-from diversify.evaluation.tuning import best_temperature, cross_fitted
+from diversify.evaluation.studies.tuning import best_temperature, cross_fitted
 
 
 def report(diversity, quality):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from diversify.evaluation import Run, evaluate
-from diversify.evaluation.yardstick import Answered, Yardstick
+from diversify.evaluation.studies.yardstick import Answered, Yardstick
 from diversify.measures import vendi
 from diversify.quality import AnswerList
 

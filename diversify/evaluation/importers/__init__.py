@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diversify.evaluation.checks import check_settings
 from diversify.evaluation.generate import (
     GENERATIONS,
     PARTIAL,
@@ -26,6 +25,7 @@ from diversify.evaluation.importers.answers import Answers, Source, gather_rows
 from diversify.evaluation.importers.inspect_log import read_inspect
 from diversify.evaluation.importers.lm_eval import read_lm_eval
 from diversify.evaluation.importers.table import read_table
+from diversify.evaluation.runs.checks import check_settings
 from diversify.reading import read_json, read_jsonl, read_text
 
 __all__ = ["FORMATS", "import_run"]

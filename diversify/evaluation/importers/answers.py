@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from diversify.engines import Prompt
-from diversify.evaluation.checks import alias_lists
+from diversify.evaluation.runs.checks import alias_lists
 
 __all__ = [
     "Answers",

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from diversify.evaluation.checks import row_id
 from diversify.evaluation.importers.answers import (
     Answers,
     Source,
@@ -14,6 +13,7 @@ from diversify.evaluation.importers.answers import (
     is_message,
     message_text,
 )
+from diversify.evaluation.runs.checks import row_id
 from diversify.reading import (
     parse_json,
     read_csv,

@@ -14,7 +14,7 @@ from diversify.evaluation.generate import write_atomically
 from diversify.evaluation.report.files import write_all
 from diversify.evaluation.report.prompts import Ruler
 from diversify.evaluation.report.view import page
-from diversify.evaluation.visible import visible
+from diversify.evaluation.wording.visible import visible
 from diversify.kernels import Kernel, NgramKernel
 from diversify.measures import DISTINCT_THRESHOLD
 

@@ -11,7 +11,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from diversify.evaluation.report.names import quality_name
-from diversify.evaluation.written import NONE, Style
+from diversify.evaluation.wording.written import NONE, Style
 
 # Answers beyond this are cut to a few lines with "show all"; shorter ones stand whole.
 LONG_TEXT, LONG_LINES = 520, 9

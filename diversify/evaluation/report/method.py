@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from diversify.evaluation.compare import Comparison
 from diversify.evaluation.report.names import deciding
-from diversify.evaluation.written import NONE
+from diversify.evaluation.wording.written import NONE
 
 NOTES = (
     "The unit is the prompt. The answers to one prompt are not independent evidence, so every "

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from diversify.evaluation.report.names import measure_name, monitor_name, quality_name
-from diversify.evaluation.written import Style
+from diversify.evaluation.wording.written import Style
 
 SECTIONS = (("measures", measure_name), ("qualities", quality_name), ("monitors", monitor_name))
 

@@ -20,7 +20,7 @@ from diversify.evaluation.report.repeats import Phrase, Repeats, repeats
 from diversify.evaluation.report.similarity_table import SimilarityTable, similarity_table
 from diversify.evaluation.report.svg import Axis, axis_of
 from diversify.evaluation.report.together import Together, Told, together
-from diversify.evaluation.written import Style
+from diversify.evaluation.wording.written import Style
 from diversify.kernels import Kernel
 
 Sample = dict[str, Any]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from diversify.evaluation.written import Style
+from diversify.evaluation.wording.written import Style
 
 __all__ = ["FEW", "SimilarityTable", "similarity_table"]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
-from diversify.evaluation.visible import visible
+from diversify.evaluation.wording.visible import visible
 
 # Width of a wide character and height of a line at the figures' bold 12 px sans serif.
 LETTER, LINE = 7.6, 14.0

@@ -10,7 +10,6 @@ import numpy as np
 from markupsafe import Markup
 
 from diversify.evaluation.compare import Comparison
-from diversify.evaluation.curves import reachable
 from diversify.evaluation.frontier import Frontier
 from diversify.evaluation.frontiers import FrontierGap
 from diversify.evaluation.report.frontier_plot import Point, Swept, frontier_plot
@@ -21,8 +20,9 @@ from diversify.evaluation.report.names import (
     measure_name,
     quality_name,
 )
+from diversify.evaluation.statistics.curves import reachable
 from diversify.evaluation.verdict import PRIMARY
-from diversify.evaluation.written import NONE, Style, tidy
+from diversify.evaluation.wording.written import NONE, Style, tidy
 
 ABOVE = {
     True: ("better", "▲ above the curve"),

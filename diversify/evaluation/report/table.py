@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from markupsafe import Markup
 
-from diversify.evaluation.change import Change
 from diversify.evaluation.compare import Comparison
 from diversify.evaluation.report.figures import interval_bar
 from diversify.evaluation.report.names import (
@@ -23,8 +22,9 @@ from diversify.evaluation.report.names import (
     monitor_name,
     quality_name,
 )
+from diversify.evaluation.statistics.change import Change
 from diversify.evaluation.verdict import PRIMARY
-from diversify.evaluation.written import MINUS, NONE, Style, p_told, style_of
+from diversify.evaluation.wording.written import MINUS, NONE, Style, p_told, style_of
 
 SYMBOLS = {"better": "▲", "worse": "▼", "open": "○", "moved": "◆", "held": "✓"}
 WITHOUT_KERNEL = {

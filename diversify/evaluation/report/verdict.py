@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from diversify.evaluation.compare import Comparison
 from diversify.evaluation.report.names import deciding
 from diversify.evaluation.verdict import PRIMARY
-from diversify.evaluation.written import style_of
+from diversify.evaluation.wording.written import style_of
 
 # "Is it shown …?", because False covers what fell and what is merely uncertain: "no" is true of both.
 QUESTIONS = {

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from diversify.evaluation.apart import labels_apart, run_of
 from diversify.evaluation.compare import Comparison
 from diversify.evaluation.report import method
 from diversify.evaluation.report.figures import SHAPES, legend_marker
@@ -16,6 +15,7 @@ from diversify.evaluation.report.prompts import Prompts, Ruler, prompt_views
 from diversify.evaluation.report.sweep import Plots, sweep_plots
 from diversify.evaluation.report.table import Group, table
 from diversify.evaluation.report.verdict import Badge, badges, deck, headline
+from diversify.evaluation.wording.apart import labels_apart, run_of
 
 
 class Model(NamedTuple):

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from diversify.decoding.records import Record
-from diversify.evaluation.checks import check_settings
-from diversify.evaluation.drawing import claim, differences, part_rows, row_key, run_row
-from diversify.evaluation.files import (
+from diversify.evaluation.runs.checks import check_settings
+from diversify.evaluation.runs.drawing import claim, differences, part_rows, row_key, run_row
+from diversify.evaluation.runs.files import (
     GENERATIONS,
     SETTINGS,
     fresh_file,
     json_line,
     prompts_digest,
 )
-from diversify.evaluation.parts import Line, Lines, part_files, whole_lines
+from diversify.evaluation.runs.parts import Line, Lines, part_files, whole_lines
 from diversify.evaluation.prompt_sets import PromptRow
 from diversify.reading import read_json
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from diversify.evaluation.inference import holm
+from diversify.evaluation.statistics.inference import holm
 from diversify.kernels import check_integer
 
 __all__ = ["Echo", "cross_floor", "echoes"]

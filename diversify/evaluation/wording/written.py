@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from diversify.evaluation.change import Change
+from diversify.evaluation.statistics.change import Change
 
 __all__ = ["MINUS", "NONE", "Style", "p_told", "style_of", "tidy"]
 

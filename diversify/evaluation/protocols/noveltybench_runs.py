@@ -17,9 +17,9 @@ from diversify.embedders import Embedder
 from diversify.engines import Prompt, Sampling
 from diversify.equivalence import JudgeGroups, ShortAnswers
 from diversify.evaluation import noveltybench as nb
-from diversify.evaluation.agreement import agreement
 from diversify.evaluation.generate import Run
 from diversify.evaluation.protocol_report import ProtocolReport, departures, protocol_report
+from diversify.evaluation.protocols.agreement import agreement
 from diversify.quality import Judge, Quality
 from diversify.server import ChatModel
 

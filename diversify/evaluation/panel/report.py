@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diversify.evaluation.echoes import Echo
 from diversify.evaluation.generate import write_atomically
 from diversify.evaluation.markdown import markdown_table
+from diversify.evaluation.panel.echoes import Echo
 from diversify.kernels import check_integer
 
 __all__ = ["Panel"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
 
-from diversify.evaluation.files import FRESH, PARTIAL
+from diversify.evaluation.runs.files import FRESH, PARTIAL
 
 __all__ = ["Line", "Lines", "Shard", "part_files", "part_line", "trim", "whole_lines"]
 

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from diversify.evaluation.curves import prompt_offers, reach, reachable, spread
-from diversify.evaluation.inference import (
+from diversify.evaluation.statistics.curves import prompt_offers, reach, reachable, spread
+from diversify.evaluation.statistics.inference import (
     CONFIDENCE,
     cluster_places,
     count_units,

@@ -20,7 +20,7 @@ def root() -> Path:
     Raises:
         ValueError: The package is installed without the clone.
     """
-    found = Path(__file__).resolve().parents[2]
+    found = Path(__file__).resolve().parents[3]
     if not (found / "recipes").is_dir():
         raise ValueError(f"{found} holds no recipes: studies run from a clone of the repository")
     return found

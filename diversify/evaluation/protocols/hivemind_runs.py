@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diversify.embedders import Embedder
-from diversify.evaluation.chance import random_groups, random_similarity
 from diversify.evaluation.generate import Run
 from diversify.evaluation.hivemind import (
     MIN_P,
@@ -32,6 +31,7 @@ from diversify.evaluation.protocol_report import (
     minilm,
     protocol_report,
 )
+from diversify.evaluation.protocols.chance import random_groups, random_similarity
 
 __all__ = [
     "embed_models",

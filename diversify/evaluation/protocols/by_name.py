@@ -18,13 +18,13 @@ from diversify.engines import Sampling
 from diversify.evaluation import enumerable, hivemind
 from diversify.evaluation import noveltybench as nb
 from diversify.evaluation.generate import Run, load_run
-from diversify.evaluation.hivemind_runs import score_minilm, score_paraphrases_minilm
-from diversify.evaluation.noveltybench_runs import (
+from diversify.evaluation.protocol_report import ProtocolReport
+from diversify.evaluation.protocols.hivemind_runs import score_minilm, score_paraphrases_minilm
+from diversify.evaluation.protocols.noveltybench_runs import (
     noveltybench_classifier,
     noveltybench_judged,
     noveltybench_surrogate,
 )
-from diversify.evaluation.protocol_report import ProtocolReport
 
 __all__ = ["PROTOCOLS", "SETTINGS", "Settings", "score_protocol"]
 

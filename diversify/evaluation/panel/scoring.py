@@ -14,14 +14,18 @@ from numpy.typing import NDArray
 
 from diversify.embedders import Embedder
 from diversify.engines import text_of
-from diversify.evaluation.chance import expected_overlap
 from diversify.evaluation.cliches import Phrase, phrases_over_prompts, shared_phrases
-from diversify.evaluation.echoes import cross_floor, echoes
 from diversify.evaluation.evaluate import run_label
 from diversify.evaluation.generate import Run, load_run
 from diversify.evaluation.hivemind import inter_similarity, unit_rows
-from diversify.evaluation.hivemind_runs import embed_models, intra_histograms, overlap_curves
-from diversify.evaluation.panel_report import Panel
+from diversify.evaluation.panel.echoes import cross_floor, echoes
+from diversify.evaluation.panel.report import Panel
+from diversify.evaluation.protocols.chance import expected_overlap
+from diversify.evaluation.protocols.hivemind_runs import (
+    embed_models,
+    intra_histograms,
+    overlap_curves,
+)
 from diversify.kernels import check_integer
 
 __all__ = ["Panel", "panel"]

@@ -13,8 +13,8 @@ from typing import Any
 
 from diversify.decoding import Direct, Strategy
 from diversify.engines import Engine, Generations, Sampling
-from diversify.evaluation.checks import check_ids, check_run_row
-from diversify.evaluation.files import (
+from diversify.evaluation.runs.checks import check_ids, check_run_row
+from diversify.evaluation.runs.files import (
     FRESH,
     GENERATIONS,
     PARTIAL,
@@ -24,7 +24,7 @@ from diversify.evaluation.files import (
     prompts_digest,
     write_atomically,
 )
-from diversify.evaluation.parts import (
+from diversify.evaluation.runs.parts import (
     Line,
     Lines,
     Shard,

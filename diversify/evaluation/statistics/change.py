@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from diversify.evaluation.inference import (
+from diversify.evaluation.statistics.inference import (
     CONFIDENCE,
     count_units,
     detectable_difference,

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from diversify.decoding.records import PLAINLY
-from diversify.evaluation.budget import found_for
-from diversify.evaluation.change import Change, paired_change
 from diversify.evaluation.evaluate import Report
 from diversify.evaluation.frontier import Standing, frontier
 from diversify.evaluation.generate import Run
-from diversify.evaluation.tuning import Tuned, cross_fitted
+from diversify.evaluation.statistics.change import Change, paired_change
+from diversify.evaluation.studies.budget import found_for
+from diversify.evaluation.studies.tuning import Tuned, cross_fitted
 
 __all__ = ["Answered", "Yardstick", "kernels_seen"]
 
