@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = [
     "lines_of",
@@ -18,7 +18,10 @@ __all__ = [
     "read_jsonl",
     "read_parquet",
     "read_text",
+    "stream_jsonl",
 ]
+
+BYTE_ORDER_MARK = "\ufeff".encode()
 
 DEEPEST = 64
 """Levels of brackets in JSON; what is deeper comes from no tool, and Python cannot write it."""
@@ -112,13 +115,47 @@ def read_jsonl(text: str, origin: str) -> list[tuple[int, dict[str, Any]]]:
     records = []
     # Not splitlines(): it also cuts at U+2028 and friends, which JSON strings may hold raw.
     for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        record = parse_json(line, f"{origin}, line {number}")
-        if not isinstance(record, dict):
-            raise ValueError(f"{origin}, line {number}: expected a JSON object, got {record!r:.60}")
-        records.append((number, record))
+        if line.strip():
+            records.append((number, _json_object(line, f"{origin}, line {number}")))
     return records
+
+
+class JsonLine(NamedTuple):
+    """A line of a file: its number, where it lies (`size` bytes, line end included), its object."""
+
+    number: int
+    start: int
+    size: int
+    record: dict[str, Any]
+
+
+def stream_jsonl(path: Path) -> Iterator[JsonLine]:
+    """Go through a file of JSON lines with one line in memory; blank lines are passed over.
+
+    Raises:
+        ValueError: a line is not UTF-8 or not a JSON object; the message names it.
+    """
+    end = 0
+    with path.open("rb") as stream:
+        for number, content in enumerate(stream, start=1):
+            start, end = end, end + len(content)
+            if number == 1 and content.startswith(BYTE_ORDER_MARK):
+                start += len(BYTE_ORDER_MARK)
+                content = content[len(BYTE_ORDER_MARK) :]
+            where = f"{path}, line {number}"
+            try:
+                line = content.decode()
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{where}: not UTF-8 text ({error.reason})") from error
+            if line.strip():
+                yield JsonLine(number, start, len(content), _json_object(line, where))
+
+
+def _json_object(line: str, where: str) -> dict[str, Any]:
+    found = parse_json(line, where)
+    if not isinstance(found, dict):
+        raise ValueError(f"{where}: expected a JSON object, got {found!r:.60}")
+    return found
 
 
 def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -46,7 +46,7 @@ from diversify.evaluation import (
 from diversify.evaluation.generate import write_atomically
 from diversify.evaluation.report import write_report
 from diversify.evaluation.studies.stages import command_digest, launch
-from diversify.kernels import EmbeddingKernel
+from diversify.kernels import EmbeddingKernel, NgramKernel
 from diversify.models import best_device, best_dtype
 from diversify.trainers.card import write_card
 from diversify.trainers.components import build_qualities
@@ -193,6 +193,7 @@ def run(study: Study) -> Comparison:
             margins=study.margins,
             deciding=study.deciding,
             trained_kernel=study.trained_kernel,
+            length_kernels=[EmbeddingKernel(lab.embedder), NgramKernel(2)],
             resamples=study.resamples,
             seed=study.seed,
         )

@@ -14,6 +14,7 @@ from diversify.cli.tables import report_table, verdict_table
 
 if TYPE_CHECKING:
     from diversify.evaluation import Comparison
+    from diversify.kernels import EmbeddingKernel
     from diversify.quality import Quality
 
 __all__ = [
@@ -150,6 +151,13 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
     add("--deciding", nargs="+", help="qualities that the verdict rests on; all if not given")
     add("--resamples", type=int, default=10_000)
     add("--seed", type=int, default=0)
+    add(
+        "--embedder",
+        default="none",
+        help="compare at equal length by this one too (minilm, a sentence-transformers id or path), and "
+        "not by words alone; in a report it also places the answers on the maps and groups equal ones",
+    )
+    add("--device", help="where the embedder runs; chosen if not given")
 
 
 def add_compare(commands: Any) -> None:
@@ -170,7 +178,7 @@ def _compare(options: argparse.Namespace) -> int:
     known = ("collapse_fell", "quality_held", "beats_temperature")
     if unknown := [name for name in asked if name not in known]:
         raise ValueError(f"--fail-unless knows {', '.join(known)}, not {', '.join(unknown)}")
-    comparison = _comparison(options, options.after)
+    comparison = _comparison(options, options.after, _embedding_kernel(options))
     if options.markdown:
         from diversify.evaluation import markdown_summary
 
@@ -191,28 +199,15 @@ def add_report(commands: Any) -> None:
     add = parser.add_argument
     add("--output", default="report.html", help="the page to write")
     add("--figures", metavar="FOLDER", help="every figure as an SVG file, too")
-    add(
-        "--embedder",
-        default="none",
-        help="what the answer maps and groups of equal answers compare by: minilm, a "
-        "sentence-transformers id or path, or none for words",
-    )
-    add("--device", help="where the embedder runs; chosen if not given")
 
 
 def _report(options: argparse.Namespace) -> int:
-    from diversify.embedders import load_embedder
     from diversify.evaluation.report import write_figures, write_report
     from diversify.evaluation.wording.apart import further
-    from diversify.kernels import EmbeddingKernel
 
-    kernel = (
-        None
-        if options.embedder == "none"
-        else EmbeddingKernel(load_embedder(options.embedder, device=options.device))
-    )
-    comparison = _comparison(options, options.after)
-    also = [_comparison(options, path) for path in options.also]
+    kernel = _embedding_kernel(options)
+    comparison = _comparison(options, options.after, kernel)
+    also = [_comparison(options, path, kernel) for path in options.also]
     named = further(comparison, also)
     title = options.title
     print(write_report(comparison, options.output, title=title, also=named, kernel=kernel))
@@ -222,8 +217,20 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-def _comparison(options: argparse.Namespace, after: str) -> Comparison:
+def _embedding_kernel(options: argparse.Namespace) -> EmbeddingKernel | None:
+    from diversify.embedders import load_embedder
+    from diversify.kernels import EmbeddingKernel
+
+    if options.embedder == "none":
+        return None
+    return EmbeddingKernel(load_embedder(options.embedder, device=options.device))
+
+
+def _comparison(
+    options: argparse.Namespace, after: str, kernel: EmbeddingKernel | None
+) -> Comparison:
     from diversify.evaluation import compare
+    from diversify.kernels import NgramKernel
 
     margins = {}
     for text in options.margin:
@@ -240,6 +247,7 @@ def _comparison(options: argparse.Namespace, after: str) -> Comparison:
         trained_kernel=options.trained_kernel,
         margins=margins,
         deciding=options.deciding,
+        length_kernels=[kernel, NgramKernel(2)] if kernel else None,
         resamples=options.resamples,
         seed=options.seed,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,12 +17,12 @@ rows, some 6 MB of MiniLM's, are all that is held, however many prompts there ar
 
 
 def embedded_ahead(
-    rows: Sequence[dict[str, Any]], kernels: Sequence[Kernel], *, at_once: int = AT_ONCE
+    rows: Iterable[dict[str, Any]], kernels: Sequence[Kernel], *, at_once: int = AT_ONCE
 ) -> Iterator[tuple[dict[str, Any], list[Kernel]]]:
     """Go through the rows of a run with kernels that need not wait for an embedder.
 
     Args:
-        rows: with `generations`.
+        rows: with `generations`; gone through once, no further ahead than the batch that is next.
         kernels: an `EmbeddingKernel` gets the rows of its embedder many prompts at a time; others
             are handed on as they are.
         at_once: texts that are embedded together; the prompt that reaches the number is whole.
@@ -52,7 +52,7 @@ def embedded_ahead(
         replace(kernel, embedder=held[number]) if isinstance(kernel, EmbeddingKernel) else kernel
         for number, kernel in enumerate(kernels)
     ]
-    for batch in _batches(rows, at_once):
+    for batch in batches(rows, at_once):
         texts = [text for row in batch for text in row["generations"]]
         for rows_of_texts in held.values():
             rows_of_texts.embed(texts)
@@ -84,12 +84,14 @@ class _Held:
         return rows
 
 
-def _batches(rows: Sequence[dict[str, Any]], at_once: int) -> Iterator[list[dict[str, Any]]]:
+def batches(rows: Iterable[dict[str, Any]], at_once: int) -> Iterator[list[dict[str, Any]]]:
+    """Yield whole rows together until they have `at_once` texts."""
     batch: list[dict[str, Any]] = []
     texts = 0
     for row in rows:
         batch.append(row)
-        texts += len(row["generations"])
+        # A row without answers counts too, or any number of them would wait in one batch.
+        texts += max(1, len(row["generations"]))
         if texts >= at_once:
             yield batch
             batch, texts = [], 0

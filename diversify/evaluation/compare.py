@@ -14,12 +14,12 @@ from diversify.evaluation.evaluate import Report, load_report
 from diversify.evaluation.frontier import Frontier, Standing, frontier
 from diversify.evaluation.frontiers import FrontierGap, compare_frontiers
 from diversify.evaluation.generate import write_atomically
+from diversify.evaluation.lengths import length_matched
 from diversify.evaluation.recipe import differing_fields
 from diversify.evaluation.statistics.change import CONFIDENCE, Change, paired_change, with_holm
 from diversify.evaluation.statistics.inference import POWER, clusters_of
 from diversify.evaluation.verdict import PRIMARY, judge, told_change
-from diversify.kernels import NgramKernel
-from diversify.measures import MEASURES
+from diversify.kernels import Kernel
 
 COMPARISON = "comparison.json"
 
@@ -33,8 +33,9 @@ class Comparison:
         measures: measure and kernel -> `Change`.
         qualities: quality -> `Change`.
         monitors: monitor -> `Change`.
-        length_matched: the primary measures by word n-grams, with the answers to each prompt cut
-            to the shorter of the two median lengths: what is left once length is equal.
+        length_matched: the primary measures, with the answers to each prompt cut to the shorter of
+            the two median lengths: what is left once length is equal. `details["length_matched"]`
+            says how much was cut (`lengths.Cuts`).
         verdict: `collapse_fell`, `quality_held`, `beats_temperature`, each True, False or None
             (cannot be said), and `reasons` with a sentence for each.
         frontier: the temperature sweep of the before model, if one was given.
@@ -54,7 +55,9 @@ class Comparison:
     after_frontier: Frontier | None = None
     frontiers: list[FrontierGap] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
-    samples: tuple[list[dict[str, Any]], list[dict[str, Any]]] = field(default=([], []), repr=False)
+    samples: tuple[Sequence[dict[str, Any]], Sequence[dict[str, Any]]] = field(
+        default=([], []), repr=False
+    )
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of `comparison.json`."""
@@ -86,6 +89,7 @@ def compare(
     trained_kernel: str | None = None,
     margins: dict[str, float] | None = None,
     deciding: Sequence[str] | None = None,
+    length_kernels: Sequence[Kernel] | None = None,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Comparison:
@@ -113,6 +117,8 @@ def compare(
         deciding: the qualities that the verdict rests on; all of them by default. Choose before the
             run and say why: where answers can be checked exactly, a likelihood per token or a
             cosine adds little and moves with the answers' length. The others are still reported.
+        length_kernels: kernels of the comparison at equal length; by default that of word n-grams,
+            which needs no model.
         resamples: bootstrap resamples, and random flips of signs.
         seed: of both.
 
@@ -122,12 +128,12 @@ def compare(
     """
     before, after = _as_report(before), _as_report(after)
     _same_recipe(before, after)
-    after = after.ordered([sample["id"] for sample in before.samples])
+    after = after.ordered(before.ids)
     pairs = before.samples, after.samples
     higher = _directions(before)
-    clusters = clusters_of(*pairs)
+    clusters = clusters_of(before.heads, after.heads)
     changes = {
-        section: _changes(*pairs, section, higher, clusters, resamples, seed)
+        section: _changes(before, after, section, higher, clusters, resamples, seed)
         for section in ("measures", "qualities", "monitors")
     }
     family = [name for name in changes["measures"] if name.partition(",")[0] in PRIMARY]
@@ -153,12 +159,15 @@ def compare(
     if some := [name for name in decides if name in statistics["unpaired"]]:
         told = "; ".join(f"{n}: {judged[n].n_prompts} of {len(before.samples)}" for n in some)
         verdict["reasons"]["quality_held"] += f" Scored not on every prompt ({told})."
+    matched, cuts = length_matched(
+        *pairs, kernels=length_kernels, clusters=clusters, resamples=resamples, seed=seed
+    )
     return Comparison(
         labels=(before.label, after.label),
         measures=changes["measures"],
         qualities=changes["qualities"],
         monitors=changes["monitors"],
-        length_matched=_length_matched(*pairs, clusters, resamples, seed),
+        length_matched=matched,
         verdict=verdict,
         frontier=curve,
         after_frontier=after_curve,
@@ -174,6 +183,7 @@ def compare(
             "seed": seed,
             "confidence": CONFIDENCE,
             "statistics": statistics,
+            "length_matched": cuts._asdict(),
             "versions": after.summary["versions"],
             "git_hash": after.summary["git_hash"],
         },
@@ -213,8 +223,8 @@ def _directions(report: Report) -> dict[str, bool]:
 
 
 def _changes(
-    before: list[dict[str, Any]],
-    after: list[dict[str, Any]],
+    before: Report,
+    after: Report,
     section: str,
     higher: dict[str, bool],
     clusters: list[Hashable] | None,
@@ -222,13 +232,8 @@ def _changes(
     seed: int,
 ) -> dict[str, Change]:
     found = {}
-    for name in dict.fromkeys(name for row in before for name in row[section]):
-        old, new = (
-            np.array(
-                [np.nan if row[section].get(name) is None else row[section][name] for row in rows]
-            )
-            for rows in (before, after)
-        )
+    for name in before.names(section):
+        old, new = (report.column(section, name) for report in (before, after))
         both = ~(np.isnan(old) | np.isnan(new))
         if both.any():
             better = higher.get(name, section == "qualities")
@@ -268,31 +273,6 @@ def _statistics(
             for name, change in section.items()
             if change.n_prompts < prompts
         },
-    }
-
-
-def _length_matched(
-    before: list[dict[str, Any]],
-    after: list[dict[str, Any]],
-    clusters: list[Hashable] | None,
-    resamples: int,
-    seed: int,
-) -> dict[str, Change]:
-    """Measure again with the answers cut to one length; lexically, so that no model is needed."""
-    kernel = NgramKernel(2)
-    found: dict[str, list[list[float]]] = {name: [[], []] for name in PRIMARY}
-    for rows in zip(before, after, strict=True):
-        words = [[text.split() for text in row["generations"]] for row in rows]
-        cap = int(min(np.median([len(text) for text in texts]) for texts in words))
-        for side, texts in enumerate(words):
-            similarity = kernel([" ".join(text[:cap]) for text in texts])
-            for name in PRIMARY:
-                found[name][side].append(MEASURES[name](similarity))
-    return {
-        f"{name},{kernel.name}": paired_change(
-            np.array(old), np.array(new), clusters=clusters, resamples=resamples, seed=seed
-        )
-        for name, (old, new) in found.items()
     }
 
 

@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -27,16 +27,19 @@ from diversify.evaluation.generate import (
     load_run,
     write_atomically,
 )
+from diversify.evaluation.judged import judged
 from diversify.evaluation.recipe import RECIPE_FIELDS, recipe_of
 from diversify.evaluation.richness import Coverage
-from diversify.evaluation.runs.checks import alias_lists, check_ids, check_sample, check_summary
+from diversify.evaluation.runs.checks import alias_lists, check_sample, check_summary
+from diversify.evaluation.runs.files import fresh_file
+from diversify.evaluation.runs.stored import Row, RowSpool, StoredRows
 from diversify.evaluation.valid import distinct_valid, valid_names
 from diversify.kernels import EmbeddingKernel, Kernel, NgramKernel, words
 from diversify.lexical import HIGHER_IS_BETTER as LEXICAL_DIRECTION
 from diversify.lexical import exact_duplicate_rate, lexical_all
 from diversify.measures import MEASURES, measure_all
 from diversify.quality import Constraints, Quality
-from diversify.reading import read_json, read_jsonl, read_text
+from diversify.reading import read_json
 from diversify.rewards.monitors import MONITORS
 
 logger = logging.getLogger(__name__)
@@ -53,11 +56,22 @@ class Report:
     Args:
         summary: the content of `report.json`, shaped like lm-eval's results.
         samples: one dictionary a prompt: id, prompt, generations, and the value of every measure,
-            quality and monitor (None where it could not be scored).
+            quality and monitor (None where it could not be scored). Those of a file stay there and
+            are read as they are asked for.
     """
 
     summary: dict[str, Any]
-    samples: list[dict[str, Any]] = field(repr=False)
+    samples: Sequence[Row] = field(repr=False)
+
+    @property
+    def heads(self) -> Sequence[Row]:
+        """The rows as far as they are numbers, without answers and similarities: quick to go through."""
+        return self.samples.heads if isinstance(self.samples, StoredRows) else self.samples
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the prompts, in the order of `samples`."""
+        return [head["id"] for head in self.heads]
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -71,7 +85,7 @@ class Report:
 
     def names(self, section: str) -> list[str]:
         """Return the names in `measures`, `qualities` or `monitors`, of all prompts together."""
-        return list(dict.fromkeys(name for sample in self.samples for name in sample[section]))
+        return list(dict.fromkeys(name for head in self.heads for name in head[section]))
 
     def ordered(self, ids: Sequence[str]) -> Report:
         """Return the report with its prompts in this order.
@@ -79,26 +93,37 @@ class Report:
         Raises:
             ValueError: these are not the ids of the report.
         """
-        found = {sample["id"]: sample for sample in self.samples}
+        found = {name: number for number, name in enumerate(self.ids)}
         if lonely := sorted(set(ids) ^ set(found)):
             raise ValueError(f"the reports hold different prompts, for instance {lonely[:3]}")
-        return Report(self.summary, [found[name] for name in ids])
+        order = [found[name] for name in ids]
+        if isinstance(self.samples, StoredRows):
+            return Report(self.summary, self.samples.taken(order))
+        return Report(self.summary, [self.samples[number] for number in order])
 
     def column(self, section: str, name: str) -> NDArray[np.float64]:
         """Return one value a prompt, NaN where there is none, in the order of `samples`."""
-        values = [sample[section].get(name) for sample in self.samples]
+        values = [head[section].get(name) for head in self.heads]
         return np.array([math.nan if value is None else value for value in values])
 
     def save(self, folder: str | Path) -> Path:
         """Write `report.json` and `samples.jsonl` into a folder and return the report's path."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        lines = "".join(map(json_line, self.samples))
+        digest = hashlib.sha256()
+        with fresh_file(folder / SAMPLES) as stream:
+            for line in self._lines():
+                digest.update(line)
+                stream.write(line)
         # Two files cannot be replaced in one step: by this a reader sees that they belong together.
-        summary = self.summary | {SAMPLES_DIGEST: _digest(lines)}
-        write_atomically(folder / SAMPLES, lines)
+        summary = self.summary | {SAMPLES_DIGEST: digest.hexdigest()}
         write_atomically(folder / REPORT, json.dumps(summary, indent=2) + "\n")
         return folder / REPORT
+
+    def _lines(self) -> Iterator[bytes]:
+        if isinstance(self.samples, StoredRows):
+            return self.samples.lines()
+        return (json_line(sample).encode() for sample in self.samples)
 
 
 def load_report(path: str | Path) -> Report:
@@ -117,23 +142,22 @@ def load_report(path: str | Path) -> Report:
     beside = file.parent / SAMPLES
     if not beside.is_file():
         raise ValueError(f"{file} has no {SAMPLES} beside it")
-    lines = read_text(beside)
-    if summary.pop(SAMPLES_DIGEST, _digest(lines)) != _digest(lines):
+    if (known := summary.pop(SAMPLES_DIGEST, None)) and known != _digest(beside):
         raise ValueError(
             f"{file} and {SAMPLES} beside it are not of one evaluation: evaluate the run again"
         )
     (higher,) = summary["higher_is_better"].values()
-    samples = read_jsonl(lines, str(beside))
-    for number, row in samples:
+
+    def checked(row: Row, number: int) -> Row:
         check_sample(row, higher, f"{beside}, line {number}")
-    check_ids((row["id"] for _, row in samples), str(beside))
-    if not samples:
-        raise ValueError(f"{beside} holds no rows")
-    return Report(summary, [row for _, row in samples])
+        return row
+
+    return Report(summary, StoredRows.of_file(beside, checked, with_heads=True))
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def evaluate(
@@ -154,7 +178,7 @@ def evaluate(
         quality: scorers, each higher = better. Columns of the run's rows (`answers`, …) reach them.
         kernels: which similarities to use; by default the embedder's cosine and `NgramKernel(2)`,
             so that one kernel that was trained on always has a lexical witness beside it.
-        progress: called as `(stage, done, total)`.
+        progress: called as `("diversity", prompts done, prompts in all)`.
 
     Returns:
         A `Report`; `save` writes it. Nothing is written here.
@@ -170,16 +194,14 @@ def evaluate(
     if not kernels or not measures:
         raise ValueError("evaluate needs at least one kernel and one measure")
     started = datetime.datetime.now(datetime.UTC)
-    samples = []
     constraints = next((scorer for scorer in quality if isinstance(scorer, Constraints)), None)
-    for row, prepared in embedded_ahead(run.rows, kernels):
-        samples.append(_diversity_of(row, prepared, measures, constraints))
+    spool = RowSpool()
+    scored = zip(embedded_ahead(run.rows, kernels), judged(run.rows, quality), strict=True)
+    for (row, prepared), qualities in scored:
+        spool.append(_diversity_of(row, prepared, measures, constraints, qualities))
         if progress:
-            progress("diversity", len(samples), len(run.rows))
-    for number, scorer in enumerate(quality):
-        _add_quality(samples, run.rows, scorer)
-        if progress:
-            progress(scorer.name, number + 1, len(quality))
+            progress("diversity", len(spool), len(run.rows))
+    samples = spool.rows()
     summary = _summary(run, samples, kernels, measures, quality, started)
     return Report(summary, samples)
 
@@ -189,6 +211,7 @@ def _diversity_of(
     kernels: Sequence[Kernel],
     measures: Mapping[str, Callable[[NDArray[np.float64]], float]],
     constraints: Constraints | None,
+    qualities: dict[str, Any],
 ) -> dict[str, Any]:
     texts: list[str] = row["generations"]
     if row.get("answers") and not alias_lists(row["answers"]):
@@ -221,8 +244,7 @@ def _diversity_of(
     return sample | {
         "generations": texts,
         "measures": scores,
-        "qualities": {},
-        "quality_values": {},
+        **qualities,
         "monitors": _monitors_of(row),
         # Two digits are all that a heat map shows.
         "similarity": np.round(matrices[0], 2).tolist(),
@@ -242,35 +264,9 @@ def _monitors_of(row: dict[str, Any]) -> dict[str, float | None]:
     return found
 
 
-def _add_quality(
-    samples: list[dict[str, Any]], rows: list[dict[str, Any]], scorer: Quality
-) -> None:
-    """Score every answer of the run in one call, so that the scorer can batch as it likes."""
-    counts = [len(row["generations"]) for row in rows]
-    prompts = [row["prompt"] for row, count in zip(rows, counts, strict=True) for _ in range(count)]
-    texts = [text for row in rows for text in row["generations"]]
-    names = set().union(*rows) - {"prompt", "generations", "details", "config", "key", "truncated"}
-    columns = {
-        name: [row.get(name) for row, count in zip(rows, counts, strict=True) for _ in range(count)]
-        for name in names
-    }
-    values = scorer(prompts, texts, **columns)
-    if len(values) != len(texts):
-        raise ValueError(f"{scorer.name} gave {len(values)} values for {len(texts)} answers")
-    start = 0
-    for sample, count in zip(samples, counts, strict=True):
-        own = values[start : start + count]
-        start += count
-        scored = [value for value in own if value is not None]
-        sample["qualities"][scorer.name] = float(np.mean(scored)) if scored else None
-        sample["quality_values"][scorer.name] = [
-            None if value is None else round(float(value), 4) for value in own
-        ]
-
-
 def _summary(
     run: Run,
-    samples: list[dict[str, Any]],
+    samples: StoredRows,
     kernels: Sequence[Kernel],
     measures: Mapping[str, Any],
     quality: Sequence[Quality],
@@ -283,8 +279,8 @@ def _summary(
     report = Report({}, samples)
     for section in ("measures", "qualities", "monitors"):
         for key in report.names(section):
-            found = [sample[section].get(key) for sample in samples]
-            values = np.array([value for value in found if value is not None])
+            found = report.column(section, key)
+            values = found[~np.isnan(found)]
             results[_key(section, key)] = float(values.mean()) if values.size else None
             results[_stderr_key(section, key)] = (
                 float(values.std(ddof=1) / math.sqrt(values.size)) if values.size > 1 else None

@@ -92,7 +92,7 @@ class Frontier:
         Raises:
             ValueError: the point's prompts, or their groups, are not those of the sweep.
         """
-        report = report.ordered([sample["id"] for sample in self.reports[0].samples])
+        report = report.ordered(self.reports[0].ids)
         names = [name for name in report.names("measures") if name.split(",")[0] in measures]
         return [
             self._standing(report, measure, quality, resamples, seed)
@@ -120,7 +120,7 @@ class Frontier:
         if curve is None or any(np.isnan(values).all() for values in point):
             note = " (not scored in the point, or at fewer than two temperatures)"
             return Standing(measure, quality, math.nan, (-math.inf, math.inf), None, note)
-        clusters = clusters_of(report.samples, *(swept.samples for swept in self.reports))
+        clusters = clusters_of(report.heads, *(swept.heads for swept in self.reports))
         gap = point_gap(*curve, *point, clusters=clusters, resamples=resamples, seed=seed)
         above, note = self._above(gap, curve[1], point[1], count_units(clusters, len(point[0])))
         return Standing(measure, quality, gap.value, gap.ci95, above, note, gap.p_value)
@@ -162,7 +162,7 @@ def frontier(runs: Sequence[Report | str | Path]) -> Frontier:
         raise ValueError(f"a frontier needs at least two temperatures, got {sorted(found)}")
     order = sorted(found)
     # One order for everybody, so that the resamples do not depend on that of the rows.
-    ids = sorted((sample["id"] for sample in reports[0].samples), key=str)
+    ids = sorted(reports[0].ids, key=str)
     return Frontier(tuple(found[heat].ordered(ids) for heat in order), tuple(order))
 
 

@@ -104,9 +104,9 @@ def compare_frontiers(
     Raises:
         ValueError: The two have different prompts, or different groups of them.
     """
-    ids = [sample["id"] for sample in before.reports[0].samples]
+    ids = before.reports[0].ids
     after = Frontier(tuple(report.ordered(ids) for report in after.reports), after.temperatures)
-    clusters = clusters_of(*(report.samples for report in (*before.reports, *after.reports)))
+    clusters = clusters_of(*(report.heads for report in (*before.reports, *after.reports)))
     units = count_units(clusters, len(ids))
     first = before.reports[0]
     found = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,7 @@ from diversify.decoding import Strategy
 from diversify.engines import Engine, Sampling
 from diversify.evaluation.prompt_sets import PromptSet
 from diversify.evaluation.runs.checks import (
-    check_ids,
-    check_one_recipe,
+    OneRecipe,
     check_run_row,
     check_settings,
     row_id,
@@ -27,7 +26,8 @@ from diversify.evaluation.runs.files import (
     write_atomically,
 )
 from diversify.evaluation.runs.parts import part_files
-from diversify.reading import read_json, read_jsonl, read_text
+from diversify.evaluation.runs.stored import Row, StoredRows
+from diversify.reading import read_json
 
 __all__ = [
     "GENERATIONS",
@@ -52,12 +52,13 @@ class Run:
     Args:
         path: the folder.
         settings: what decided the generations: `engine`, `sampling`, `strategy`, `prompts`, `samples`.
-        rows: `generations.jsonl`, one dictionary a prompt.
+        rows: `generations.jsonl`, one dictionary a prompt; those of a file stay there and are read
+            as they are asked for.
     """
 
     path: Path
     settings: dict[str, Any]
-    rows: list[dict[str, Any]]
+    rows: Sequence[Row]
 
 
 def load_run(path: str | Path) -> Run:
@@ -81,27 +82,26 @@ def load_run(path: str | Path) -> Run:
     if settings_file.is_file() and not path.is_file():
         settings = read_json(settings_file)
         check_settings(settings, str(settings_file))
-    rows = read_rows(file)
-    check_ids((row["id"] for row in rows), str(file))
-    check_one_recipe(rows, str(file))
-    return Run(path=path, settings=settings, rows=rows)
+    return Run(path=path, settings=settings, rows=read_rows(file))
 
 
-def read_rows(file: Path) -> list[dict[str, Any]]:
-    """Read the rows of a generations file; one without an `id` gets that of its line.
+def read_rows(file: Path) -> StoredRows:
+    """Read the rows of a generations file once; one without an `id` gets that of its line.
 
     Raises:
-        ValueError: A line is malformed (its number is named), or there is none.
+        ValueError: A line is malformed (its number is named), there is none, an id occurs twice, or
+            the rows are of several models or ways of sampling.
     """
-    rows = []
-    for number, row in read_jsonl(read_text(file), str(file)):
+    recipe = OneRecipe(str(file))
+
+    def checked(row: Row, number: int) -> Row:
         where = f"{file}, line {number}"
         check_run_row(row, where)
         own = row_id(row.get("id"), where)
-        rows.append(row | {"id": f"row-{number:04d}" if own is None else own})
-    if not rows:
-        raise ValueError(f"{file} holds no rows")
-    return rows
+        recipe.check(row)
+        return row | {"id": f"row-{number:04d}" if own is None else own}
+
+    return StoredRows.of_file(file, checked)
 
 
 def generate(

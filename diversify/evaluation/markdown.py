@@ -13,7 +13,7 @@ from diversify.evaluation.compare import Comparison
 from diversify.evaluation.statistics.change import Change
 from diversify.evaluation.wording.apart import labels_apart, run_of
 from diversify.evaluation.wording.visible import visible
-from diversify.evaluation.wording.written import MINUS, NONE, p_told, style_of
+from diversify.evaluation.wording.written import MINUS, NONE, cuts_told, p_told, style_of
 
 __all__ = ["markdown_summary", "markdown_table"]
 
@@ -98,6 +98,8 @@ def _summary(comparison: Mapping[str, Any]) -> Iterator[str]:
         head += ["95 % interval", "at least as diverse"]
         yield markdown_table(head, [_gap(gap) for gap in gaps])
     yield ""
+    if matched and (cut := cuts_told(comparison.get("details") or {})):
+        yield f"At equal length: {cut}."
     yield (
         "Higher is more diverse, or better, except where a name says that lower is. Paired over "
         "prompts; the same prompts and sampling."

@@ -2,7 +2,9 @@
 
 A quality has TRL's reward signature and grows with goodness. It also says how far its mean may fall
 before quality counts as lost (`margin`, in its own units) and whether a rise of that size is as
-suspicious as a fall (`two_sided`). What cannot be judged is None, never a number.
+suspicious as a fall (`two_sided`). What cannot be judged is None, never a number. Where the value of
+a completion depends on nothing else in the call, it may say so by an attribute `by_row = True`:
+evaluation then calls it for some thousand completions at a time and not once for all.
 
 Models are loaded at the first call and left behind by pickle, so qualities travel to processes.
 """

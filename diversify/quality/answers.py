@@ -42,6 +42,7 @@ class AnswerList:
     """
 
     two_sided = False
+    by_row = True
 
     def __init__(
         self, column: str = "answers", *, margin: float = 0.05, name: str = "valid_answer"

@@ -122,6 +122,7 @@ class Constraints:
     """
 
     two_sided = False
+    by_row = True
 
     def __init__(
         self,

@@ -70,6 +70,7 @@ class Judge:
     """
 
     two_sided = False
+    by_row = True
 
     def __init__(
         self,

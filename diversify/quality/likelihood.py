@@ -55,6 +55,7 @@ class ReferenceLikelihood:
     """
 
     two_sided = True
+    by_row = True
 
     def __init__(
         self,
@@ -168,6 +169,7 @@ class PromptInformation:
     """
 
     two_sided = False
+    by_row = True
 
     def __init__(
         self,

@@ -56,6 +56,7 @@ class Relevance:
     """
 
     two_sided = False
+    by_row = True
 
     def __init__(
         self, embedder: Embedder, *, margin: float = 0.05, name: str = "relevance"
@@ -122,6 +123,7 @@ class RelevanceRank:
     ) -> None:
         self.embedder = embedder
         self.others = list(dict.fromkeys(map(text_of, others)))
+        self.by_row = bool(self.others)
         self.margin = check_margin(margin)
         self.name = self.__name__ = name
 

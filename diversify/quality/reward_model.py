@@ -40,6 +40,7 @@ class RewardModel:
     """
 
     two_sided = False
+    by_row = True
 
     def __init__(
         self,

@@ -63,6 +63,8 @@ class Rule:
         [1.0, 0.0]
     """
 
+    by_row = True
+
     def __init__(
         self,
         check: Callable[[str, str], bool | float | None],
@@ -175,6 +177,7 @@ class WeightedQuality:
         margin: float = 0.05,
     ) -> None:
         self.qualities = dict(qualities)
+        self.by_row = all(getattr(part, "by_row", False) for part in self.qualities.values())
         self.weights = dict.fromkeys(self.qualities, 1.0) | dict(weights or {})
         if not self.qualities or set(self.weights) != set(self.qualities):
             raise ValueError(

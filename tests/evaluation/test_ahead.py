@@ -41,6 +41,22 @@ def test_only_the_rows_of_one_batch_are_held(tiny_embedder):
     assert seen == [2, 1, 0, 2]
 
 
+def test_a_generator_is_read_no_further_than_the_next_batch(tiny_embedder):
+    """Batches of two texts; a row without answers counts as one, so that few of them wait."""
+    read = []
+
+    def reading():
+        for number, texts in enumerate([["a", "b"], [], [], ["c"], ["d"]]):
+            read.append(number)
+            yield {"generations": texts}
+
+    seen = [
+        (row["generations"], read[-1])
+        for row, _ in embedded_ahead(reading(), [EmbeddingKernel(tiny_embedder)], at_once=2)
+    ]
+    assert seen == [(["a", "b"], 0), ([], 2), ([], 2), (["c"], 4), (["d"], 4)]
+
+
 def test_an_embedder_that_loses_rows_is_caught():
     with pytest.raises(ValueError, match=r"must return one row per text, \(3, d\), got \(1, 4\)"):
         list(embedded_ahead(ROWS, [EmbeddingKernel(lambda texts: np.eye(1, 4))], at_once=4))

@@ -188,7 +188,7 @@ def test_reports_survive_the_disk(make_report, tmp_path):
     report = make_report("base", 0.6)
     again = load_report(tmp_path / "base")
     assert again.summary == json.loads(json.dumps(report.summary))
-    assert again.samples == json.loads(json.dumps(report.samples))
+    assert again.samples == list(report.samples)
     with pytest.raises(ValueError, match=r"holds no report\.json"):
         load_report(tmp_path)
 

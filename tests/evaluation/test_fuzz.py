@@ -107,7 +107,7 @@ class TestRuns:
             if report is not None:
                 same_numbers(report, clean[1])
                 report.save(place)
-                assert load_report(place).samples == json.loads(json.dumps(report.samples))
+                assert load_report(place).samples == list(report.samples)
 
     @QUICK
     @given(damaged(SETTINGS))
@@ -202,7 +202,7 @@ class TestReports:
             (Path(other) / "samples.jsonl").write_bytes((place / "samples.jsonl").read_bytes())
             found = clear(lambda: load_report(other), other)
             if found is not None:
-                assert found.samples == json.loads(json.dumps(report.samples))
+                assert found.samples == list(report.samples)
                 comparison = clear(lambda: compare(report, found, resamples=20))
                 if comparison is not None:
                     assert all(c.difference == 0 for c in comparison.measures.values())
@@ -215,7 +215,7 @@ class TestReports:
         place, report = clean
         summary = json.loads((place / "report.json").read_text())
         del summary["samples_sha256"]
-        rows = data.draw(damaged(json.loads(json.dumps(report.samples))))
+        rows = data.draw(damaged(list(report.samples)))
         with folder() as other:
             (Path(other) / "report.json").write_text(json.dumps(summary))
             file = Path(other) / "samples.jsonl"
@@ -234,7 +234,7 @@ class TestReports:
             (Path(other) / "report.json").write_bytes((place / "report.json").read_bytes())
             (Path(other) / "samples.jsonl").write_bytes(content)
             found = clear(lambda: load_report(other), other)
-            assert found is None or found.samples == json.loads(json.dumps(report.samples))
+            assert found is None or found.samples == list(report.samples)
 
     def test_the_files_of_two_evaluations_are_not_mixed(self, clean, tmp_path):
         place, _ = clean

@@ -385,7 +385,7 @@ class TestRuns:
         assert run.settings["engine"]["model"] == "me/m"
         assert run.rows == [{k: rows[0][k] for k in ("id", "prompt", "model", "generations")}]
         other = rows[0] | {"id": "curated-2", "model": "me/n"}
-        with pytest.raises(ValueError, match="several models"):
+        with pytest.raises(ValueError, match="rows of several runs"):
             import_run(lines(tmp_path / "generations.jsonl", [*rows, other]))
 
     def test_an_imported_run_is_evaluated_and_compared(self, tmp_path, tiny_embedder):

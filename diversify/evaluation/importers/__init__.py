@@ -123,14 +123,11 @@ def _read(path: Path, format: str, prompt: str | None, response: Any, model: str
 
 def _read_noveltybench(path: Path) -> Source:
     rows = read_rows(path)
-    models = {str(row.get("model") or "") for row in rows}
-    if len(models) > 1:
-        raise ValueError(f"{path} holds the answers of several models: {sorted(models)}")
     answers = [
         Answers(str(path), row["prompt"], row["generations"], row["id"], row.get("truncated"), row)
         for row in rows
     ]
-    return Source(answers, model=models.pop())
+    return Source(answers, model=str(answers[0].columns.get("model") or ""))
 
 
 def _format_of(path: Path, response: Any) -> str:

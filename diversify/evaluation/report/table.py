@@ -24,7 +24,7 @@ from diversify.evaluation.report.names import (
 )
 from diversify.evaluation.statistics.change import Change
 from diversify.evaluation.verdict import PRIMARY
-from diversify.evaluation.wording.written import MINUS, NONE, Style, p_told, style_of
+from diversify.evaluation.wording.written import MINUS, NONE, Style, cuts_told, p_told, style_of
 
 SYMBOLS = {"better": "▲", "worse": "▼", "open": "○", "moved": "◆", "held": "✓"}
 WITHOUT_KERNEL = {
@@ -131,6 +131,8 @@ def _length_matched(comparison: Comparison, also: Mapping[str, Comparison]) -> G
         for code, change in comparison.length_matched.items()
     ]
     note = "answers cut to the shorter of the two models' median lengths, prompt by prompt"
+    if told := cuts_told(comparison.details):
+        note += f"; {told}"
     return Group("At equal length", "", note, rows)
 
 

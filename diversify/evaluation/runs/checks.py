@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 __all__ = [
+    "OneRecipe",
     "alias_lists",
     "check_ids",
-    "check_one_recipe",
     "check_run_row",
     "check_sample",
     "check_settings",
@@ -124,16 +124,32 @@ def _check_group(row: Mapping[str, Any], where: str) -> None:
         raise ValueError(f"{where}: 'group' is text or a number, got {row['group']!r:.60}")
 
 
-def check_one_recipe(rows: Iterable[Mapping[str, Any]], origin: str) -> None:
-    """Insist that all rows of a run are of one model, drawn in one way, as far as they say it."""
-    for column in ("model", "config"):
-        found = {json.dumps(row[column], sort_keys=True): None for row in rows if column in row}
-        if len(found) > 1:
-            first, second = list(found)[:2]
-            raise ValueError(
-                f"{origin} mixes rows of several runs: {column} is {first:.80} in one row and "
-                f"{second:.80} in another"
-            )
+class OneRecipe:
+    """Insists that all rows of a run are of one model, drawn in one way, as far as they say it.
+
+    Args:
+        origin: What the message of an error begins with.
+    """
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+        self.first: dict[str, str] = {}
+
+    def check(self, row: Mapping[str, Any]) -> None:
+        """Compare a row with those before it.
+
+        Raises:
+            ValueError: It is of another model, or was drawn in another way.
+        """
+        for column in ("model", "config"):
+            if column not in row:
+                continue
+            own = json.dumps(row[column], sort_keys=True)
+            if (first := self.first.setdefault(column, own)) != own:
+                raise ValueError(
+                    f"{self.origin} mixes rows of several runs: {column} is {first:.80} in one row "
+                    f"and {own:.80} in another"
+                )
 
 
 def check_settings(settings: Any, where: str) -> None:

@@ -23,6 +23,7 @@ from diversify.evaluation.statistics.inference import (
     cluster_places,
     count_units,
     mean_interval,
+    rows_at_once,
     sign_flip_test,
     standard_error,
 )
@@ -34,7 +35,6 @@ Floats = NDArray[np.float64]
 CELLS = 40
 """In how many equal steps the qualities that two curves share are walked through."""
 
-_BATCH = 1000
 _ROUNDING = 1e-12
 
 
@@ -203,8 +203,9 @@ def resampled_means(
     values = np.where(has, columns, 0.0)
     stream = np.random.default_rng(seed)
     found = np.empty((len(columns), resamples))
-    for start in range(0, resamples, _BATCH):
-        stop = min(resamples, start + _BATCH)
+    batch = rows_at_once(units)
+    for start in range(0, resamples, batch):
+        stop = min(resamples, start + batch)
         drawn = stream.multinomial(units, np.full(units, 1.0 / units), size=stop - start)
         times = drawn[:, places].T.astype(np.float64)
         with np.errstate(invalid="ignore"):

@@ -25,7 +25,8 @@ FEWEST = 6
 """Below this many independent prompts nothing can be shown at 95 %: n differences that have either sign
 with equal chance all have the same one in 2 of 2^n cases, which is more than 5 % for n < 6."""
 
-_BATCH = 1000
+_AT_ONCE = 1_000_000
+"""Numbers that are resampled or flipped together: 8 MB, however many prompts there are."""
 
 
 class FlipTest(NamedTuple):
@@ -129,7 +130,7 @@ def bootstrap_interval(
             confidence_level=CONFIDENCE,
             method="BCa",
             rng=np.random.default_rng(seed),
-            batch=_BATCH,
+            batch=rows_at_once(len(totals)),
         ).confidence_interval
     return float(found.low), float(found.high)
 
@@ -204,9 +205,19 @@ def _sets(units: int, resamples: int, seed: int) -> Iterator[Floats]:
         return
     stream = np.random.default_rng(seed)
     yield np.zeros((1, units))
-    for start in range(0, resamples, _BATCH):
-        size = min(_BATCH, resamples - start), units
+    batch = rows_at_once(units)
+    for start in range(0, resamples, batch):
+        size = min(batch, resamples - start), units
         yield stream.integers(0, 2, size, dtype=np.int8).astype(np.float64)
+
+
+def rows_at_once(units: int) -> int:
+    """Return how many resamples of so many units are made together.
+
+    >>> rows_at_once(100), rows_at_once(10_000)
+    (1000, 100)
+    """
+    return max(1, min(1000, _AT_ONCE // units))
 
 
 def standard_error(differences: Floats, *, clusters: Sequence[Hashable] | None = None) -> float:

@@ -105,7 +105,7 @@ def cross_fitted(
     """
     if margin < 0:
         raise ValueError(f"margin must not be negative, got {margin}")
-    ids = [sample["id"] for sample in reference.samples]
+    ids = reference.ids
     if len(ids) < 2:
         raise ValueError(f"one half of the prompts chooses for the other, got {len(ids)} prompt")
     reports = {heat: report.ordered(ids) for heat, report in sweep.items()}

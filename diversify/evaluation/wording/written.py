@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from diversify.evaluation.statistics.change import Change
 
-__all__ = ["MINUS", "NONE", "Style", "p_told", "style_of", "tidy"]
+__all__ = ["MINUS", "NONE", "Style", "cuts_told", "p_told", "style_of", "tidy"]
 
 NONE, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 # A row gets at most so many decimals more, so that what is told of it can be seen.
@@ -79,6 +79,25 @@ def p_told(p: float, *, sign: str = "= ") -> str:
     if p < 0.001:
         return "< 0.001"
     return f"{sign}{p:.2f}" if p >= 0.1 else f"{sign}{p:.3f}"
+
+
+def cuts_told(details: Mapping[str, Any]) -> str:
+    """Say how much was cut for the comparison at equal length; nothing if it is not on record.
+
+    Args:
+        details: Those of a comparison.
+
+    >>> cuts_told({"length_matched": {"cap": 9.0, "before": 0.5, "after": 0.0, "left_out": 1}})
+    '50 % of the answers before and 0 % of those after were cut, 1 prompt left out as mostly blank'
+    """
+    cuts = details.get("length_matched") or {}
+    if cuts.get("before") is None or cuts.get("after") is None:
+        return ""
+    before, after = (tidy(f"{cuts[side] * 100:.0f} %") for side in ("before", "after"))
+    told = f"{before} of the answers before and {after} of those after were cut"
+    if out := cuts.get("left_out"):
+        told += f", {out} {'prompt' if out == 1 else 'prompts'} left out as mostly blank"
+    return told
 
 
 def tidy(told: str) -> str:
