@@ -1,6 +1,7 @@
 """Our numbers beside those of other packages, on the same answers in one run: values and time.
 
-    python -m venv /tmp/peers && /tmp/peers/bin/pip install -e . -r requirements/benchmarks.txt
+    python -m venv /tmp/peers && /tmp/peers/bin/pip install -r requirements/benchmarks.txt
+    /tmp/peers/bin/pip install --no-deps -e .
     /tmp/peers/bin/python benchmarks/peers.py --samples 50
 
 For each quantity of a package that is installed: do the values agree? Where they do not, the table

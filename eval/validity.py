@@ -29,34 +29,31 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
 
 from diversify.cli.studies import read_config
-from diversify.credit import leader_partition
 from diversify.embedders import load_embedder
-from diversify.evaluation import load_run, paired_change
+from diversify.evaluation import load_run
 from diversify.evaluation.generate import write_atomically
-from diversify.evaluation.statistics.change import Change, with_holm
-from diversify.evaluation.statistics.curves import prompt_offers, reach, reachable
-from diversify.evaluation.statistics.gaps import curve_gap, point_gap, resampled_means
 from diversify.evaluation.statistics.inference import bootstrap_interval, mean_interval
-from diversify.evaluation.verdict import judge
-from diversify.kernels import EmbeddingKernel, Kernel, NgramKernel
-from diversify.lexical import HIGHER_IS_BETTER, LEXICAL
-from diversify.measures import effective_number, measure_all, spectrum
-from diversify.quality import named_answer
+from diversify.evaluation.studies.classes import across, everything, leaders, within
+from diversify.evaluation.studies.false_alarms import (
+    Answers,
+    compared,
+    copied,
+    halves,
+    means,
+    outside,
+    rates,
+    said,
+    varied,
+)
+from diversify.evaluation.studies.standings import Sweep, misplaced
+from diversify.kernels import EmbeddingKernel, NgramKernel
+from diversify.lexical import HIGHER_IS_BETTER
 
-Floats = NDArray[np.float64]
-Places = NDArray[np.int64]
-
-Curve: TypeAlias = tuple[dict[str, Floats], Floats]
-"""Measures and quality of a sweep, prompt by prompt (k, p)."""
-
-LEVEL = 0.05
 PARTS = ("false_alarms", "coverage", "power", "order", "ranks", "standings")
 
 
@@ -78,79 +75,6 @@ class Study:
     thresholds: list[float] = field(default_factory=lambda: [0.8, 0.85])
     resamples: int = 2000
     seed: int = 0
-
-
-class Answers:
-    """The texts of all prompts, their similarities by each kernel, and the recorded classes."""
-
-    def __init__(self, rows: Sequence[dict[str, Any]], kernels: Sequence[Kernel]) -> None:
-        counts = {len(row["generations"]) for row in rows}
-        if len(counts) != 1 or min(counts) < 4:
-            raise ValueError(f"every prompt needs equally many answers, 4 or more; got {counts}")
-        self.texts = [row["generations"] for row in rows]
-        self.n = counts.pop()
-        self.kernels = {kernel.name: kernel for kernel in kernels}
-        self.S = {k.name: np.stack([k(texts) for texts in self.texts]) for k in kernels}
-        labels = [row.get("partition") for row in rows]
-        self.classes = None if None in labels else np.array(labels)
-
-    def values(self, places: Places) -> dict[str, Floats]:
-        """Take the primary measures of the answers at these places of each prompt, (p, h)."""
-        prompt = np.arange(len(places))[:, None, None]
-        found = {}
-        for name, S in self.S.items():
-            part = S[prompt, places[:, :, None], places[:, None, :]]
-            found |= {f"{measure},{name}": value for measure, value in primary(part).items()}
-        return found
-
-
-def primary(S: Floats) -> dict[str, Floats]:
-    """Take the primary measures of stacked similarity matrices (..., h, h)."""
-    h = S.shape[-1]
-    distance = 1.0 - (S.sum(axis=(-2, -1)) - h) / (h * (h - 1))
-    return {"mean_distance": distance, "vendi": effective_number(spectrum(S))}
-
-
-class Sweep:
-    """The answers of one model at several temperatures, coldest first, in larger pools than needed."""
-
-    def __init__(self, runs: Sequence[str], answers: int) -> None:
-        kernel, self.answers, self.name = NgramKernel(2), answers, NgramKernel(2).name
-        rows = [load_run(path).rows for path in runs]
-        if len({tuple(row["prompt"] for row in of) for of in rows}) != 1:
-            raise ValueError(f"the runs of a sweep need the same prompts, in one order: {runs}")
-        self.pool = min(len(row["generations"]) for of in rows for row in of)
-        if self.pool < 2 * answers:
-            raise ValueError(
-                f"twice {answers} answers are needed, the smallest pool has {self.pool}"
-            )
-        self.S = np.stack([[kernel(row["generations"][: self.pool]) for row in of] for of in rows])
-        self.valid = np.array(
-            [
-                [
-                    [
-                        named_answer(text, row["answers"]) is not None
-                        for text in row["generations"][: self.pool]
-                    ]
-                    for row in of
-                ]
-                for of in rows
-            ],
-            dtype=float,
-        )
-
-    def draw(self, prompts: Places, rng: np.random.Generator) -> tuple[Curve, Curve]:
-        """Draw two sweeps of the same prompts that share no answer."""
-        k, size = len(self.S), len(prompts)
-        places = rng.permuted(np.tile(np.arange(self.pool), (k, size, 1)), axis=2)
-        first, second = places[..., : self.answers], places[..., self.answers : 2 * self.answers]
-        return self._curve(prompts, first), self._curve(prompts, second)
-
-    def _curve(self, prompts: Places, places: Places) -> Curve:
-        heat, prompt = np.arange(len(self.S))[:, None, None], prompts[None, :, None]
-        S = self.S[heat[..., None], prompt[..., None], places[..., :, None], places[..., None, :]]
-        measures = {f"{name},{self.name}": value for name, value in primary(S).items()}
-        return measures, self.valid[heat, prompt, places].mean(axis=2)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -240,13 +164,6 @@ def timed(name: str, part: Callable[[], Any]) -> Any:
     return found
 
 
-def halves(answers: Answers, rng: np.random.Generator) -> tuple[Places, Places]:
-    """Split the answers to every prompt at random into two halves."""
-    order = rng.permuted(np.tile(np.arange(answers.n), (len(answers.texts), 1)), axis=1)
-    half = answers.n // 2
-    return order[:, :half], order[:, half : 2 * half]
-
-
 def false_alarms(answers: Answers, study: Study, sizes: Sequence[int]) -> dict[str, Any]:
     """Compare halves that do not differ: how often is a change seen, by what?"""
     rng = np.random.default_rng([study.seed, 1])
@@ -256,44 +173,13 @@ def false_alarms(answers: Answers, study: Study, sizes: Sequence[int]) -> dict[s
         for size in sizes:
             some = rng.choice(len(answers.texts), size, replace=False)
             old, new = ({n: v[some] for n, v in values.items()} for values in (before, after))
-            found: dict[str, Any] = said(compared(old, new, study.resamples, split))
             own = {"resamples": study.resamples, "seed": split}
+            found: dict[str, Any] = said(compared(old, new, **own))
             found["bootstrap"] = {
                 n: outside(bootstrap_interval(new[n] - old[n], **own), 0.0) for n in old
             }
             seen[size].append(found)
     return {str(size): rates(found) for size, found in seen.items()}
-
-
-def compared(
-    before: dict[str, Floats], after: dict[str, Floats], resamples: int, seed: int
-) -> dict[str, Change]:
-    """Compare the primary measures as `compare` does."""
-    options = {"resamples": resamples, "seed": seed}
-    changes = {name: paired_change(before[name], after[name], **options) for name in before}
-    return with_holm(changes, list(changes))
-
-
-def said(changes: dict[str, Change]) -> dict[str, dict[str, bool]]:
-    """Say of one comparison what each criterion calls a change, and what the verdict is."""
-    trained = next(iter(changes)).partition(",")[2]
-    below = {n: c.p_value is not None and c.p_value <= LEVEL for n, c in changes.items()}
-    corrected = [c.p_holm is not None and c.p_holm <= LEVEL for c in changes.values()]
-    fell = judge(changes, {}, {}, [], trained)["collapse_fell"] is True
-    return {
-        "p_value": below,
-        "interval": {name: change.sign != 0 for name, change in changes.items()},
-        "family": {
-            "any_p_value": any(below.values()),
-            "any_holm": any(corrected),
-            "collapse_fell": fell,
-        },
-    }
-
-
-def outside(interval: tuple[float, float], value: float) -> bool:
-    """Say whether the interval certainly leaves the value out; NaN does not."""
-    return interval[0] > value or interval[1] < value
 
 
 def coverage(answers: Answers, study: Study, sizes: Sequence[int]) -> dict[str, Any]:
@@ -332,71 +218,10 @@ def standings(study: Study) -> dict[str, Any] | None:
         for split in range(study.sweep_splits):
             prompts = rng.integers(sweep.S.shape[1], size=size)
             curve, other = sweep.draw(prompts, rng)
-            rows.append(misplaced(curve, other, rng, study.resamples, split))
+            own = {"resamples": study.resamples, "seed": split}
+            rows.append(misplaced(curve, other, rng, **own))
         found[str(size)] = rates(rows)
     return found
-
-
-def misplaced(
-    curve: Curve, other: Curve, rng: np.random.Generator, resamples: int, seed: int
-) -> dict[str, dict[str, bool]]:
-    """Say where a gap is seen between a curve and points of its twin, and between the two."""
-    found: dict[str, dict[str, bool]] = {}
-    own: dict[str, Any] = {"resamples": resamples, "seed": seed}
-    (measures, quality), (others, at) = curve, other
-    heat, pair = rng.integers(len(quality)), rng.integers(len(quality) - 1)
-    coin = rng.integers(0, 2, quality.shape[1])
-    prompt = np.arange(quality.shape[1])
-    for name, diversity in measures.items():
-        for where, chosen in (("at a temperature", heat), ("between two", pair + coin)):
-            point = others[name][chosen, prompt], at[chosen, prompt]
-            for kind, (low, high) in intervals(diversity, quality, *point, **own).items():
-                sides = found.setdefault(kind, {})
-                sides[f"{name}, {where}, above"] = low > 0
-                sides[f"{name}, {where}, below"] = high < 0
-        if gap := curve_gap((diversity, quality), (others[name], at), **own):
-            low, high = gap.mean.ci95
-            lowest = min(gap.smallest.ci95[0], gap.weakest.ci95[0])
-        curves = found.setdefault("curves", {})
-        curves[f"{name}, mean gap"] = gap is not None and (low > 0 or high < 0)
-        curves[f"{name}, dominates"] = gap is not None and low > 0 and lowest >= 0
-    return found
-
-
-def intervals(
-    diversity: Floats, quality: Floats, own: Floats, at: Floats, *, resamples: int, seed: int
-) -> dict[str, tuple[float, float]]:
-    """Bound the gap of a point as printed, and by each of the two parts of that alone."""
-    options: dict[str, Any] = {"resamples": resamples, "seed": seed}
-    where = reach(diversity.mean(axis=1), quality.mean(axis=1), np.asarray(at.mean()))
-    each = own - prompt_offers(diversity, quality, at, where)
-    means = resampled_means(np.vstack([diversity, quality, own[None], at[None]]), **options)
-    curves, levels, (mean, level) = np.split(means, [len(diversity), 2 * len(diversity)])
-    low, high = np.quantile(mean - reachable(curves, levels, level), [LEVEL / 2, 1 - LEVEL / 2])
-    return {
-        "interval": point_gap(diversity, quality, own, at, **options).ci95,
-        "linear": mean_interval(each, **options),
-        "bootstrap": (float(low), float(high)),
-    }
-
-
-def copied(answers: Answers, places: Places, share: float, rng: np.random.Generator) -> Places:
-    """Plant collapse: a share of the answers becomes a copy of the first one."""
-    return np.where(rng.random(places.shape) < share, places[:, :1], places)
-
-
-def varied(answers: Answers, places: Places, share: float, rng: np.random.Generator) -> Places:
-    """Plant diversity: a share of those whose class was there before gets one of another class."""
-    assert answers.classes is not None
-    planted = places.copy()
-    for prompt, row in enumerate(planted):
-        classes = answers.classes[prompt]
-        for position, place in enumerate(row):
-            others = np.flatnonzero(~np.isin(classes, classes[row]))
-            repeated = classes[place] in classes[row[:position]]
-            if repeated and len(others) and rng.random() < share:
-                row[position] = rng.choice(others)
-    return planted
 
 
 def power(answers: Answers, study: Study) -> dict[str, Any]:
@@ -412,7 +237,7 @@ def power(answers: Answers, study: Study) -> dict[str, Any]:
                 first, second = halves(answers, rng)
                 before = answers.values(first)
                 after = answers.values(plant(answers, second, share, rng))
-                changes = compared(before, after, study.resamples, split)
+                changes = compared(before, after, resamples=study.resamples, seed=split)
                 rows.append(said(changes))
                 moved.append({n: change.difference for n, change in changes.items()})
                 detectable.append({n: c.detectable or np.nan for n, c in changes.items()})
@@ -421,24 +246,6 @@ def power(answers: Answers, study: Study) -> dict[str, Any]:
                 "detectable": means(detectable),
             }
     return found
-
-
-def rates(rows: Sequence[dict[str, dict[str, bool]]]) -> dict[str, Any]:
-    """Return for each kind and name how often it was true, with the Wilson interval."""
-    found: dict[str, Any] = {}
-    for kind, names in rows[0].items():
-        found[kind] = {}
-        for name in names:
-            count = sum(row[kind][name] for row in rows)
-            interval = stats.binomtest(count, len(rows)).proportion_ci(method="wilson")
-            bounds = [round(float(interval.low), 4), round(float(interval.high), 4)]
-            found[kind][name] = {"rate": round(count / len(rows), 4), "ci95": bounds}
-    return found
-
-
-def means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Return the mean of each name over the rows."""
-    return {name: round(float(np.nanmean([row[name] for row in rows])), 5) for name in rows[0]}
 
 
 def order(answers: Answers, study: Study) -> dict[str, Any]:
@@ -463,81 +270,20 @@ def order(answers: Answers, study: Study) -> dict[str, Any]:
     }
 
 
-def everything(answers: Answers, texts: list[str]) -> dict[str, float]:
-    """Take every measure by every kernel, and every lexical quantity, of one set of texts."""
-    found = {
-        f"{measure},{name}": value
-        for name, kernel in answers.kernels.items()
-        for measure, value in measure_all(kernel(texts)).items()
-    }
-    return found | {f"{name},words": float(index(texts)) for name, index in LEXICAL.items()}
-
-
-def leaders(answers: Answers, texts: list[str], thresholds: Sequence[float]) -> dict[str, int]:
-    """Count the classes of leader clustering by the first kernel, at each threshold."""
-    name, kernel = next(iter(answers.kernels.items()))
-    S = kernel(texts)
-    place = {text: number for number, text in enumerate(texts)}
-    found = {}
-    for threshold in thresholds:
-        labels = leader_partition(texts, lambda a, b, t=threshold: bool(S[place[a], place[b]] >= t))
-        found[f"{name} >= {threshold:g}"] = int(labels.max() + 1)
-    return found
-
-
 def ranks(answers: Answers, study: Study) -> dict[str, Any] | None:
     """Correlate ranks with the number of recorded classes, across prompts and within them."""
     if answers.classes is None:
         return None
     recorded = np.array([len(set(labels)) for labels in answers.classes.tolist()])
     columns = [everything(answers, texts) for texts in answers.texts]
-    across = {}
+    correlations = {}
     for name in columns[0]:
         sign = 1.0 if HIGHER_IS_BETTER.get(name.partition(",")[0], True) else -1.0
         values = sign * np.array([column[name] for column in columns])
-        across[name] = correlation(values, recorded, study)
-    return {"across_prompts": across, "within_prompts": within(answers, study)}
-
-
-def correlation(values: Floats, recorded: Places, study: Study) -> dict[str, Any]:
-    """Return Spearman's correlation with a bootstrap interval over prompts."""
-
-    def spearman(places: Places, axis: int = -1) -> Floats:
-        ours, theirs = (stats.rankdata(v[places], axis=axis) for v in (values, recorded))
-        ours, theirs = (rank - rank.mean(axis=axis, keepdims=True) for rank in (ours, theirs))
-        spread = np.sqrt((ours**2).sum(axis=axis) * (theirs**2).sum(axis=axis))
-        together = (ours * theirs).sum(axis=axis)
-        return np.divide(together, spread, out=np.full_like(spread, np.nan), where=spread > 0)
-
-    everyone = np.arange(len(values))
-    interval = stats.bootstrap(
-        (everyone,),
-        spearman,
-        vectorized=True,
-        n_resamples=1000,
-        method="percentile",
-        rng=np.random.default_rng([study.seed, 5]),
-    ).confidence_interval
-    # No number where a resample was constant.
-    bounds = [round(float(b), 3) if np.isfinite(b) else None for b in interval]
-    return {"spearman": round(float(spearman(everyone)), 3), "ci95": bounds}
-
-
-def within(answers: Answers, study: Study) -> dict[str, Any]:
-    """Correlate over random halves of one prompt's answers; mean over prompts whose halves differ."""
-    assert answers.classes is not None
-    rng = np.random.default_rng([study.seed, 6])
-    taken = [places for _ in range(100) for places in halves(answers, rng)]
-    values = [answers.values(places) for places in taken]
-    rows = np.arange(len(answers.texts))[:, None]
-    counts = np.array([[len(set(r)) for r in answers.classes[rows, p].tolist()] for p in taken])
-    differ = np.flatnonzero(np.ptp(counts, axis=0) > 0)
-    found: dict[str, Any] = {"prompts": len(differ)}
-    for name in values[0]:
-        column = np.array([value[name] for value in values])
-        each = [stats.spearmanr(column[:, p], counts[:, p]).statistic for p in differ]
-        found[name] = round(float(np.mean(each)), 3) if each else None
-    return found
+        rng = np.random.default_rng([study.seed, 5])
+        correlations[name] = across(values, recorded, rng)
+    inner = within(answers, np.random.default_rng([study.seed, 6]))
+    return {"across_prompts": correlations, "within_prompts": inner}
 
 
 def table(found: dict[str, Any]) -> str:

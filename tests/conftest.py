@@ -121,6 +121,20 @@ def tiny_model_path(tiny_tokenizer_path: Path, tmp_path_factory: pytest.TempPath
     return folder
 
 
+@pytest.fixture(scope="module")
+def loaded(tiny_model_path: Path):
+    """The tiny model in memory, in float32 on the CPU, for the tests of one file."""
+    from diversify.models import load_model
+
+    return load_model(tiny_model_path, dtype="float32", device="cpu")
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers on loopback are asked directly, whatever proxy is set where the tests run."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
 PROMPTS = ["Name a colour.", "Name a fruit.", "Tell a story.", "Name a city."]
 
 

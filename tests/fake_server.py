@@ -1,8 +1,9 @@
 """An OpenAI-compatible server on loopback that does what a test tells it to, failures included."""
 
+import contextlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -118,3 +119,12 @@ class FakeServer:
     def __exit__(self, *error: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+@contextlib.contextmanager
+def fake_servers(
+    answer: Callable[[dict[str, Any]], str | Reply],
+) -> Iterator[Callable[..., FakeServer]]:
+    """Give a function that starts servers, which answer so if told nothing else; end them all."""
+    with contextlib.ExitStack() as started:
+        yield lambda other=answer: started.enter_context(FakeServer(other))

@@ -1,22 +1,17 @@
 """The study script: its config, its marks of what is done, and its sense of time."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
+from importing import imported
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
 def study():
-    spec = importlib.util.spec_from_file_location("before_after", ROOT / "eval/before_after.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["before_after"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["before_after"]
+    with imported("eval/before_after.py") as module:
+        yield module
 
 
 def configs():

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from tiny_grpo import tiny_grpo
 
 from diversify.decoding import OverGenerate
 from diversify.engines import Generations, Sampling
@@ -420,27 +421,13 @@ class TestWhereQualitiesGo:
 @pytest.mark.slow
 def test_a_trainer_hands_over_the_columns(tiny_model_path: Path, tmp_path: Path) -> None:
     """A step of GRPO: the column that is called `kwargs` is no trouble to it."""
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOTrainer
 
     row = {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{"num_words": None}]}
     rows = tuple(PromptRow(str(i), f"Name thing {i}.", columns=row) for i in range(2))
-    config = GRPOConfig(
-        output_dir=str(tmp_path),
-        per_device_train_batch_size=8,
-        num_generations=4,
-        max_completion_length=8,
-        max_steps=1,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        bf16=False,
-        use_cpu=True,
-        gradient_checkpointing=False,
-    )
     trainer = GRPOTrainer(
         model=str(tiny_model_path),
-        args=config,
+        args=tiny_grpo(tmp_path, max_steps=1),
         reward_funcs=Constraints(),
         train_dataset=prompt_dataset(PromptSet("mine", rows)),
     )

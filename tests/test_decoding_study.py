@@ -1,14 +1,13 @@
 """The decoding study and its page: every way to decode is in it, and the numbers are those stored."""
 
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import yaml
+from importing import imported
 
 from diversify.decoding.siblings import DECODERS
 from diversify.decoding.steps import STEPS
@@ -23,12 +22,8 @@ MARK = re.compile(r"<!-- ([\w-]+) -->(.*?)<!-- / -->", re.S)
 
 @pytest.fixture(scope="module")
 def decoding():
-    spec = importlib.util.spec_from_file_location("decoding", ROOT / "eval/decoding.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["decoding"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["decoding"]
+    with imported("eval/decoding.py") as module:
+        yield module
 
 
 @pytest.fixture(scope="module")

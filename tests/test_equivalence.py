@@ -386,8 +386,7 @@ def compare_first_words(body: dict[str, Any]) -> str:
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+def server(tmp_path: Path, no_proxy: None) -> Any:
     with FakeServer(compare_first_words) as fake:
         fake.client = ChatServer(  # type: ignore[attr-defined]
             "m", base_url=fake.url, cache=tmp_path / "answers", retries=0, concurrency=4

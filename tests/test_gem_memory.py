@@ -1,23 +1,19 @@
 """The measurement of GEM's memory: it measures what trains, and GEM stays near the stock loss."""
 
-import importlib.util
 import json
 import sys
-from pathlib import Path
 
 import pytest
+from importing import imported
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("gem_memory", ROOT / "eval" / "gem_memory.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with imported("eval/gem_memory.py") as module:
+        yield module
 
 
 def test_one_step_of_each_loss(script, tiny_model_path, capsys):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fake_server import FakeServer, refusing
+from tiny_grpo import tiny_grpo
 
 from diversify.quality import Judge, Quality
 from diversify.quality.judge import check_template, fill, parse_grade, verdict_line
@@ -166,11 +167,6 @@ def grade_by_length(body: dict[str, Any]) -> str:
     return f"Grade: {min(max(len(answer[1].split()), 1), 10)}"
 
 
-@pytest.fixture
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
 def test_over_http_with_a_cache_and_by_pickle(no_proxy: None, tmp_path: Path) -> None:
     with FakeServer(grade_by_length) as fake:
         judge = Judge(ChatServer("m", base_url=fake.url, cache=tmp_path / "answers", retries=0))
@@ -186,31 +182,19 @@ def test_over_http_with_a_cache_and_by_pickle(no_proxy: None, tmp_path: Path) ->
 def test_it_is_a_reward_of_trls(no_proxy: None, tiny_model_path: Path, tmp_path: Path) -> None:
     """Two steps of GRPO: the grades are the rewards, a failing server is None and is logged."""
     from datasets import Dataset
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOTrainer
 
     with FakeServer(grade_by_length) as fake:
         fake.answer = lambda body: refusing(500) if len(fake.bodies) % 4 == 0 else "Grade: 6"
         judge = Judge(
             ChatServer("m", base_url=fake.url, cache=False, retries=0, concurrency=1), name="taste"
         )
-        config = GRPOConfig(
-            output_dir=str(tmp_path),
-            per_device_train_batch_size=8,
-            num_generations=4,
-            max_completion_length=6,
-            max_steps=2,
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            bf16=False,
-            use_cpu=True,
-            gradient_checkpointing=False,
-            seed=0,
-        )
         prompts = Dataset.from_dict({"prompt": ["Name a colour.", "Name a fruit."]})
         trainer = GRPOTrainer(
-            model=str(tiny_model_path), args=config, reward_funcs=judge, train_dataset=prompts
+            model=str(tiny_model_path),
+            args=tiny_grpo(tmp_path, max_completion_length=6),
+            reward_funcs=judge,
+            train_dataset=prompts,
         )
         trainer.train()
     steps = [log for log in trainer.state.log_history if "loss" in log]

@@ -1,13 +1,12 @@
 """The methods page: every method has a row, every row a config that exists and a measured result."""
 
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from importing import imported
 
 from diversify.advantages import ADVANTAGES
 from diversify.trainers.rewards import REWARDS
@@ -20,12 +19,8 @@ MARK = re.compile(r"<!-- ([\w-]+) -->(.*?)<!-- / -->", re.S)
 
 @pytest.fixture(scope="module")
 def methods():
-    spec = importlib.util.spec_from_file_location("methods", ROOT / "eval/methods.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["methods"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["methods"]
+    with imported("eval/methods.py") as module:
+        yield module
 
 
 @pytest.fixture(scope="module")

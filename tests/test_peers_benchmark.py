@@ -1,28 +1,19 @@
 """The benchmark of peers: values agree or the reason is told, and what is told must still be true."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from importing import imported
 
 from diversify.measures import mean_distance
-
-FOLDER = Path(__file__).parent.parent / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def script():
-    sys.path.insert(0, str(FOLDER))  # it imports the script beside it
-    spec = importlib.util.spec_from_file_location("peers", FOLDER / "peers.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["peers"] = module  # where the types of its dataclass are looked up
-    spec.loader.exec_module(module)
-    yield module
-    sys.path.remove(str(FOLDER))
-    del sys.modules["peers"], sys.modules["scoring"]
+    """It imports the script beside it by name."""
+    with imported("benchmarks/scoring.py"), imported("benchmarks/peers.py") as module:
+        yield module
 
 
 def told(script, **options):

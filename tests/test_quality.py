@@ -15,7 +15,7 @@ from transformers import (
     LlamaForSequenceClassification,
 )
 
-from diversify.models import LoadedModel, load_model, load_tokenizer
+from diversify.models import LoadedModel, load_tokenizer
 from diversify.quality import (
     AnswerList,
     Constraints,
@@ -39,11 +39,6 @@ PAIRS = [(p, c) for p in PROMPTS for c in COMPLETIONS]
 @pytest.fixture(scope="module")
 def reference(tiny_model_path: Path) -> ReferenceLikelihood:
     return ReferenceLikelihood(tiny_model_path, dtype="float32", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def loaded(tiny_model_path: Path) -> LoadedModel:
-    return load_model(tiny_model_path, dtype="float32", device="cpu")
 
 
 def by_hand(loaded: LoadedModel, before: str, completion: str) -> float:

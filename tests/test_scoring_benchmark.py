@@ -1,28 +1,20 @@
 """The benchmark of scoring: it times the numbers that `evaluate` gives, and knows its limits."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from importing import imported
 
 from diversify.kernels import EmbeddingKernel
 from diversify.lexical import self_bleu
 from diversify.measures import vendi
 
-ROOT = Path(__file__).parent.parent
-
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("scoring", ROOT / "benchmarks/scoring.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["scoring"] = module  # where the types of its dataclass are looked up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["scoring"]
+    with imported("benchmarks/scoring.py") as module:
+        yield module
 
 
 def test_it_times_every_part_and_prints_the_numbers(script, capsys):

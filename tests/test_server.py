@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_server import HANG_UP, FakeServer, Reply, choices, refusing, stream
+from fake_server import HANG_UP, FakeServer, Reply, choices, fake_servers, refusing, stream
 
 from diversify.cache import DiskCache, cache_key
 from diversify.server import Answer, ChatServer, Failure, NoAnswer, Response, ServerRefusal
@@ -34,22 +34,14 @@ def chat(text: str) -> list[dict[str, str]]:
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+def environment(no_proxy: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., FakeServer]]:
-    started: list[FakeServer] = []
-
-    def start(answer: Callable[[dict[str, Any]], str | Reply] = echo) -> FakeServer:
-        started.append(FakeServer(answer))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.__exit__()
+    with fake_servers(echo) as start:
+        yield start
 
 
 @pytest.fixture

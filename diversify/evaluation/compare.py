@@ -15,10 +15,11 @@ from diversify.evaluation.frontier import Frontier, Standing, frontier
 from diversify.evaluation.frontiers import FrontierGap, compare_frontiers
 from diversify.evaluation.generate import write_atomically
 from diversify.evaluation.lengths import length_matched
-from diversify.evaluation.recipe import differing_fields
+from diversify.evaluation.recipe import differing_fields, whatever_number
+from diversify.evaluation.richness import COVERAGE
 from diversify.evaluation.statistics.change import CONFIDENCE, Change, paired_change, with_holm
 from diversify.evaluation.statistics.inference import POWER, clusters_of
-from diversify.evaluation.verdict import PRIMARY, judge, told_change
+from diversify.evaluation.verdict import judge, primary_of, told_change
 from diversify.kernels import Kernel
 
 COMPARISON = "comparison.json"
@@ -102,6 +103,10 @@ def compare(
     `group`, prompts of one group (paraphrases) are resampled and flipped together. The p-values of
     the primary measures are corrected for being several, by Holm's rule.
 
+    Two reports may differ in the number of answers a prompt, and in nothing else, where both have a
+    measure `coverage@K` (`richness.measures_named`). Then only what does not depend on that number
+    is compared, and coverage decides in the place of the effective number.
+
     Args:
         before: the base model's report, or its folder.
         after: the changed model's report, or its folder.
@@ -127,7 +132,7 @@ def compare(
             prompts differ, a margin names an unknown quality, or the after model is swept alone.
     """
     before, after = _as_report(before), _as_report(after)
-    _same_recipe(before, after)
+    unequal = _same_recipe(before, after, other_number=True)
     after = after.ordered(before.ids)
     pairs = before.samples, after.samples
     higher = _directions(before)
@@ -136,12 +141,17 @@ def compare(
         section: _changes(before, after, section, higher, clusters, resamples, seed)
         for section in ("measures", "qualities", "monitors")
     }
-    family = [name for name in changes["measures"] if name.partition(",")[0] in PRIMARY]
+    if unequal:
+        changes = {
+            section: {name: c for name, c in found.items() if whatever_number(section, name)}
+            for section, found in changes.items()
+        }
+    family = primary_of(changes["measures"])
     changes["measures"] = with_holm(changes["measures"], family)
     margin = _margins(before, margins)
     decides = _deciding(changes["qualities"], deciding)
     curve, after_curve = _swept(before, sweep), _swept(after, after_sweep)
-    standings, gaps = _against_sweep(curve, after_curve, after, decides, resamples, seed)
+    standings, gaps = _against_sweep(curve, after_curve, after, family, decides, resamples, seed)
     kernels = [kernel["name"] for kernel in before.recipe["kernels"]]
     trained = kernels[0] if trained_kernel is None else trained_kernel
     known = {name.partition(",")[2] for name in changes["measures"]}
@@ -152,6 +162,11 @@ def compare(
     judged = {name: changes["qualities"][name] for name in decides}
     lost = [name for name in margin if name not in changes["qualities"]] if deciding is None else []
     verdict = judge(changes["measures"], judged, margin, standings, trained, unscored=lost)
+    if unequal:
+        verdict["reasons"]["collapse_fell"] += (
+            f" There are {before.recipe['samples']} answers a prompt before and "
+            f"{after.recipe['samples']} after: only what does not depend on their number is compared."
+        )
     if beside := [name for name in changes["qualities"] if name not in decides]:
         told = "; ".join(told_change(name, changes["qualities"][name], margin) for name in beside)
         verdict["reasons"]["quality_held"] += f" Measured beside it, not deciding: {told}."
@@ -162,6 +177,8 @@ def compare(
     matched, cuts = length_matched(
         *pairs, kernels=length_kernels, clusters=clusters, resamples=resamples, seed=seed
     )
+    if unequal:
+        matched = {n: change for n, change in matched.items() if whatever_number("measures", n)}
     return Comparison(
         labels=(before.label, after.label),
         measures=changes["measures"],
@@ -195,11 +212,22 @@ def _as_report(report: Report | str | Path) -> Report:
     return report if isinstance(report, Report) else load_report(report)
 
 
-def _same_recipe(before: Report, after: Report) -> None:
+def _same_recipe(before: Report, after: Report, *, other_number: bool = False) -> bool:
+    """Insist on one recipe; say whether only the number of answers differs, where it may."""
     old, new = before.recipe, after.recipe
-    if changed := differing_fields(old, new):
+    changed = differing_fields(old, new)
+    if changed == ["samples"] and other_number:
+        if not any(name.startswith(COVERAGE) for name in old["measures"]):
+            raise ValueError(
+                f"the reports have {old['samples']} and {new['samples']} answers a prompt, and most "
+                "measures grow with their number: evaluate both runs with the measure coverage@K, "
+                "K at most the smaller number, and they compare by that and by the mean distance"
+            )
+        return True
+    if changed:
         listed = "; ".join(f"{name}: {old[name]!r} against {new[name]!r}" for name in changed)
         raise ValueError(f"the reports were not made by one recipe: {listed}")
+    return False
 
 
 def _same_model(before: Report, swept: Report) -> None:
@@ -310,6 +338,7 @@ def _against_sweep(
     curve: Frontier | None,
     after_curve: Frontier | None,
     after: Report,
+    measures: Sequence[str],
     qualities: Sequence[str],
     resamples: int,
     seed: int,
@@ -319,7 +348,7 @@ def _against_sweep(
             raise ValueError("a sweep of the after model needs one of the before model beside it")
         return [], []
     options: dict[str, Any] = {
-        "measures": PRIMARY,
+        "measures": measures,
         "qualities": qualities,
         "resamples": resamples,
         "seed": seed,

@@ -84,7 +84,7 @@ class Frontier:
 
         Args:
             report: the point, made with the recipe of the sweep.
-            measures: measure names without their kernel; every kernel of the report is used.
+            measures: measure names, `name,kernel` or without a kernel, which takes all of them.
             qualities: the qualities to match; all by default.
             resamples: bootstrap resamples over prompts, and random flips of signs.
             seed: of both.
@@ -93,7 +93,8 @@ class Frontier:
             ValueError: the point's prompts, or their groups, are not those of the sweep.
         """
         report = report.ordered(self.reports[0].ids)
-        names = [name for name in report.names("measures") if name.split(",")[0] in measures]
+        wanted = {*measures}
+        names = [n for n in report.names("measures") if {n, n.partition(",")[0]} & wanted]
         return [
             self._standing(report, measure, quality, resamples, seed)
             for measure in names

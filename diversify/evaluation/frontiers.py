@@ -93,7 +93,7 @@ def compare_frontiers(
     Args:
         before: The base model's frontier.
         after: The changed model's, made with the same recipe.
-        measures: Measure names without their kernel; every kernel of the reports is used.
+        measures: Measure names, `name,kernel` or without a kernel, which takes all of them.
         qualities: The qualities to match; all by default.
         resamples: Bootstrap resamples over prompts (or groups of them), and random flips of signs.
         seed: Of both.
@@ -111,7 +111,7 @@ def compare_frontiers(
     first = before.reports[0]
     found = []
     for measure in first.names("measures"):
-        if measure.partition(",")[0] not in measures:
+        if measure not in measures and measure.partition(",")[0] not in measures:
             continue
         for quality in first.names("qualities") if qualities is None else qualities:
             curves = before.curve(measure, quality), after.curve(measure, quality)

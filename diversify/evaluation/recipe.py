@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diversify.evaluation.generate import Run, prompts_digest
+from diversify.evaluation.richness import COVERAGE
 from diversify.kernels import Kernel
 from diversify.quality import Quality
 
-__all__ = ["RECIPE_FIELDS", "differing_fields", "recipe_of"]
+__all__ = ["RECIPE_FIELDS", "differing_fields", "recipe_of", "whatever_number"]
 
 # What must be equal before two reports may be compared: the ruler and the questions. How the
 # answers were drawn (sampling, strategy) and by whom (model, adapter) is what is compared.
@@ -64,6 +65,25 @@ def differing_fields(recipe: Mapping[str, Any], other: Mapping[str, Any]) -> lis
         if recipe.get(name) != other.get(name)
         and not (name == "kernels" and _same_kernels(recipe.get(name), other.get(name)))
     ]
+
+
+def whatever_number(section: str, name: str) -> bool:
+    """Say whether a number of a report is the same on average, however many answers there are.
+
+    The mean over pairs is, and what is counted among K of them, and any mean over answers. The
+    effective number and its kin grow, and so does the share of exact copies.
+
+    Args:
+        section: of the report: `measures`, `qualities` or `monitors`.
+        name: of a measure (`measure,kernel`), a quality or a monitor.
+
+    >>> names = "mean_distance,minilm", "coverage@5,words", "vendi,minilm", "self_bleu,words"
+    >>> [whatever_number("measures", name) for name in names]
+    [True, True, False, False]
+    """
+    if section == "measures":
+        return name.partition(",")[0] == "mean_distance" or name.startswith(COVERAGE)
+    return name != "exact_duplicates"
 
 
 def _same_kernels(kernels: Any, others: Any) -> bool:

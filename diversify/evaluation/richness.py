@@ -27,6 +27,8 @@ from diversify.measures import DISTINCT_THRESHOLD, MEASURES, Measure
 __all__ = ["ON_REQUEST", "Coverage", "OfClasses", "measures_named"]
 
 COVERAGE = "coverage@"
+"""The name of a measure, with K behind it."""
+
 INVALID = -1
 """The label of texts that name no valid answer."""
 

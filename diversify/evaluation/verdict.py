@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from diversify.evaluation.frontier import Standing
+from diversify.evaluation.richness import COVERAGE
 from diversify.evaluation.statistics.change import Change
 from diversify.evaluation.statistics.inference import FEWEST
 
 PRIMARY = ("mean_distance", "vendi")
 """The measures that decide: one minus the mean pairwise similarity, and the effective number."""
+
+
+def primary_of(names: Iterable[str]) -> list[str]:
+    """Return those measures that decide, of all that were compared.
+
+    Where the effective number cannot be compared, because one model gave more answers than the
+    other, the number of different answers among K takes its place. That among the *valid* answers
+    has quality in it and does not decide.
+
+    Args:
+        names: `measure,kernel`.
+
+    >>> primary_of(["mean_distance,minilm", "vendi,minilm", "coverage@5,minilm"])
+    ['mean_distance,minilm', 'vendi,minilm']
+    >>> primary_of(["mean_distance,minilm", "coverage@5,minilm", "coverage@5,answers"])
+    ['mean_distance,minilm', 'coverage@5,minilm']
+    """
+    kinds = {name: name.partition(",")[0] for name in names}
+    whole = "vendi" in kinds.values()
+    return [
+        name
+        for name, kind in kinds.items()
+        if kind in PRIMARY
+        or (not whole and kind.startswith(COVERAGE) and not name.endswith(",answers"))
+    ]
 
 
 def judge(
@@ -50,7 +76,7 @@ def _collapse_fell(measures: dict[str, Change], trained: str) -> tuple[bool | No
     That all of them must rise is a stricter rule than any correction for asking several times:
     chance has to fool each of them at once. The corrected p-values are told beside it.
     """
-    primary = {name: c for name, c in measures.items() if name.partition(",")[0] in PRIMARY}
+    primary = {name: measures[name] for name in primary_of(measures)}
     if not primary:
         return None, f"neither {' nor '.join(PRIMARY)} was measured."
     if few := _too_few(primary):

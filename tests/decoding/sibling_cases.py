@@ -1,4 +1,6 @@
-"""What tests of decoding with siblings compare with: every text of two tokens, read one by one."""
+"""Texts of two tokens, for tests of decoding with siblings: all of them, and many sets of drawn ones."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,3 +25,32 @@ def enumerated(
             for next_token, q in zip(second.indices, second.values.softmax(-1), strict=True):
                 found[int(token), int(next_token)] = float(p * q)
     return found
+
+
+def drawn_sets(
+    model,
+    ids: Tensor,
+    decoder: Any,
+    *,
+    sets: int,
+    size: int,
+    temperature: float,
+    k: int,
+    end: int | None = None,
+    seed: int = 0,
+) -> Tensor:
+    """Draw the same number of texts for many copies of a prompt, by `generate`: (sets, size, 2)."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        out = model.generate(
+            ids.expand(sets, -1),
+            attention_mask=torch.ones(sets, ids.shape[1], dtype=torch.long),
+            do_sample=True,
+            temperature=temperature,
+            top_k=k,
+            max_new_tokens=2,
+            eos_token_id=end,
+            num_return_sequences=size,
+            **decoder(size, ids.shape[1]),
+        )
+    return out[:, ids.shape[1] :].view(sets, size, 2)

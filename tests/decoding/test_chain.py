@@ -35,11 +35,6 @@ PROMPTS = ["name a red animal", "the"]
 SHORT = Sampling(max_tokens=6)
 
 
-@pytest.fixture(scope="module")
-def loaded(tiny_model_path):
-    return load_model(tiny_model_path, dtype="float32", device="cpu")
-
-
 @pytest.fixture
 def hostile(tiny_model_path, tmp_path):
     """The same model, whose own settings say everything that a chain must not inherit."""

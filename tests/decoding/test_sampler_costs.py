@@ -1,24 +1,18 @@
 """The benchmark of the samplers measures every one of them and can say no."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
+from importing import imported
 
 from diversify.decoding.steps import STEPS
 from diversify.decoding.warpers import hosts
 
-ROOT = Path(__file__).parent.parent.parent
-
 
 @pytest.fixture(scope="module")
 def script():
-    path = ROOT / "benchmarks" / "samplers.py"
-    spec = importlib.util.spec_from_file_location("benchmark_of_samplers", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with imported("benchmarks/samplers.py") as module:
+        yield module
 
 
 def test_every_sampler_of_ours_has_a_share(script, tiny_model_path, capsys):

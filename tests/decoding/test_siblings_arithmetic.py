@@ -1,10 +1,9 @@
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import torch
 from scipy.stats import chisquare, kstest
-from sibling_cases import enumerated
+from sibling_cases import drawn_sets, enumerated
 from torch import Tensor
 
 from diversify.decoding.siblings import (
@@ -18,14 +17,9 @@ from diversify.decoding.siblings import (
 from diversify.decoding.siblings.codes import BLOCK, LARGEST
 from diversify.engines import Sampling
 from diversify.engines.transformers import TransformersEngine
-from diversify.models import LoadedModel, load_model
+from diversify.models import LoadedModel
 
 PROMPT = "name a red animal"
-
-
-@pytest.fixture(scope="module")
-def loaded(tiny_model_path: Path) -> LoadedModel:
-    return load_model(tiny_model_path, dtype="float32", device="cpu")
 
 
 def drawn(codes: Tensor, logits: list[Tensor]) -> Tensor:
@@ -216,21 +210,9 @@ class TestInGenerate:
         first tokens are stratified.
         """
         ids = torch.tensor([TransformersEngine(loaded).token_ids(PROMPT)])
-        probability = enumerated(loaded.model, ids, temperature=1.3, k=3)
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            out = loaded.model.generate(
-                ids.expand(600, -1),
-                attention_mask=torch.ones(600, ids.shape[1], dtype=torch.long),
-                do_sample=True,
-                temperature=1.3,
-                top_k=3,
-                max_new_tokens=2,
-                eos_token_id=None,
-                num_return_sequences=4,
-                **ArithmeticSampling()(4, ids.shape[1]),
-            )
-        texts = out[:, ids.shape[1] :].view(600, 4, 2)
+        settings = {"temperature": 1.3, "k": 3}
+        probability = enumerated(loaded.model, ids, **settings)
+        texts = drawn_sets(loaded.model, ids, ArithmeticSampling(), sets=600, size=4, **settings)
         for row in range(4):
             counts = Counter(map(tuple, texts[:, row].tolist()))
             assert set(counts) <= set(probability)

@@ -1,13 +1,12 @@
 from collections import Counter
 from collections.abc import Iterable
 from itertools import permutations
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from scipy.stats import chisquare
-from sibling_cases import enumerated
+from sibling_cases import drawn_sets, enumerated
 from torch import Tensor
 from transformers import MambaConfig, MambaForCausalLM
 
@@ -19,14 +18,9 @@ from diversify.decoding.siblings import (
 )
 from diversify.engines import Sampling
 from diversify.engines.transformers import TransformersEngine
-from diversify.models import LoadedModel, load_model
+from diversify.models import LoadedModel
 
 PROMPTS = ["name a red animal", "the"]
-
-
-@pytest.fixture(scope="module")
-def loaded(tiny_model_path: Path) -> LoadedModel:
-    return load_model(tiny_model_path, dtype="float32", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -221,23 +215,14 @@ class TestStochasticBeams:
         ids = batch["input_ids"][:1]
         second_best = int(loaded.model(ids).logits[0, -1].topk(2).indices[1])
         end = second_best if ends else None
-        p = enumerated(loaded.model, ids, temperature=1.3, k=3, end=end)
+        settings = {"temperature": 1.3, "k": 3, "end": end}
+        p = enumerated(loaded.model, ids, **settings)
         assert len(p) == (7 if ends else 9)
-        with torch.random.fork_rng():
-            torch.manual_seed(1)
-            out = loaded.model.generate(
-                ids.expand(800, -1),
-                attention_mask=torch.ones(800, ids.shape[1], dtype=torch.long),
-                do_sample=True,
-                temperature=1.3,
-                top_k=3,
-                max_new_tokens=2,
-                eos_token_id=end,
-                num_return_sequences=3,
-                **StochasticBeams()(3, ids.shape[1]),
-            )
+        drawn = drawn_sets(
+            loaded.model, ids, StochasticBeams(), sets=800, size=3, seed=1, **settings
+        )
         pairs: Counter[tuple[Any, ...]] = Counter()
-        for group in out[:, ids.shape[1] :].view(800, 3, 2).tolist():
+        for group in drawn.tolist():
             texts = [tuple(text[:1] if text[0] == end else text) for text in group]
             assert len(set(texts)) == 3
             assert set(texts) <= set(p)

@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,15 +10,10 @@ from diversify.decoding.siblings import G2, Guidance, SiblingRepulsion, guided_l
 from diversify.decoding.siblings.g2 import DIFFER, REPEAT, guide_prompt
 from diversify.engines import Generations, Prompt, Sampling
 from diversify.engines.transformers import TransformersEngine
-from diversify.models import LoadedModel, load_model
+from diversify.models import LoadedModel
 
 PROMPTS: list[Prompt] = ["name a red animal", "the"]
 SEEDED = Sampling(max_tokens=6, seed=4)
-
-
-@pytest.fixture(scope="module")
-def loaded(tiny_model_path: Path) -> LoadedModel:
-    return load_model(tiny_model_path, dtype="float32", device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 import math
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from transformers import LogitsProcessor
 from diversify.decoding.siblings import SiblingRepulsion, Together, sibling_penalty
 from diversify.engines import Sampling
 from diversify.engines.transformers import TransformersEngine
-from diversify.models import LoadedModel, load_model
+from diversify.models import LoadedModel
 
 END, PAD = 0, 9
 PLAIN: dict[str, Any] = {
@@ -31,11 +30,6 @@ def lowered(ids: list[list[int]], **options: Any) -> dict[tuple[int, int], float
     found = sibling_penalty(flat, torch.tensor(ids), **(PLAIN | options))
     assert not flat.any()
     return {(r, t): -float(found[r, t]) for r, t in found.nonzero().tolist()}
-
-
-@pytest.fixture(scope="module")
-def loaded(tiny_model_path: Path) -> LoadedModel:
-    return load_model(tiny_model_path, dtype="float32", device="cpu")
 
 
 class TestSiblingPenalty:

@@ -18,7 +18,7 @@ from diversify.engines.openai import OpenAIEngine
 from diversify.engines.transformers import TransformersEngine
 from diversify.models import load_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("no_proxy")]
 
 PROMPTS = ["Name a colour.", "Tell a long story of the people who look for water in Paris."]
 WARM = Sampling(temperature=0.9, max_tokens=12, seed=3)
@@ -50,11 +50,6 @@ def serving(command: Sequence[Any], log: Path) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture(scope="module")

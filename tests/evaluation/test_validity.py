@@ -1,14 +1,16 @@
 """The validity study: it counts what it says, plants what it says, and repeats itself."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from importing import imported
 from scipy import stats
 
+from diversify.evaluation.studies.classes import everything, within
+from diversify.evaluation.studies.false_alarms import Answers, copied, halves, rates, varied
+from diversify.evaluation.studies.standings import Sweep, misplaced
 from diversify.kernels import EmbeddingKernel, NgramKernel
 from diversify.measures import mean_distance, vendi
 
@@ -19,12 +21,8 @@ WORDS = "red blue green grey pink"
 
 @pytest.fixture(scope="module")
 def validity():
-    spec = importlib.util.spec_from_file_location("validity", ROOT / "eval/validity.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["validity"] = module  # where the types of its dataclass are looked up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["validity"]
+    with imported("eval/validity.py") as module:
+        yield module
 
 
 def rows(prompts=12, n=6):
@@ -40,8 +38,8 @@ def rows(prompts=12, n=6):
 
 
 @pytest.fixture
-def answers(validity, tiny_embedder):
-    return validity.Answers(rows(), [EmbeddingKernel(tiny_embedder), NgramKernel(2)])
+def answers(tiny_embedder):
+    return Answers(rows(), [EmbeddingKernel(tiny_embedder), NgramKernel(2)])
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
@@ -72,31 +70,31 @@ def test_the_values_of_halves_are_those_of_the_measures(answers):
             assert values[f"mean_distance,{name}"][prompt] == pytest.approx(mean_distance(S))
 
 
-def test_halves_share_no_answer(validity, answers):
-    first, second = validity.halves(answers, np.random.default_rng(0))
+def test_halves_share_no_answer(answers):
+    first, second = halves(answers, np.random.default_rng(0))
     assert first.shape == second.shape == (12, 3)
     both = np.sort(np.concatenate([first, second], axis=1), axis=1)
     assert (both == np.arange(6)).all()
 
 
-def test_planted_copies_and_classes(validity, answers):
+def test_planted_copies_and_classes(answers):
     """All copied: one answer is left. Classes only ever get more, and only other answers come in."""
     rng = np.random.default_rng(1)
-    _, places = validity.halves(answers, rng)
-    assert (validity.copied(answers, places, 1.0, rng) == places[:, :1]).all()
-    assert (validity.copied(answers, places, 0.0, rng) == places).all()
-    planted = validity.varied(answers, places, 1.0, rng)
+    _, places = halves(answers, rng)
+    assert (copied(answers, places, 1.0, rng) == places[:, :1]).all()
+    assert (copied(answers, places, 0.0, rng) == places).all()
+    planted = varied(answers, places, 1.0, rng)
     assert (planted != places).any() and (planted[:, 0] == places[:, 0]).all()
     for labels, old, new in zip(answers.classes, places, planted, strict=True):
         assert set(labels[old]) <= set(labels[new])
         replaced = new[old != new]
         assert not set(labels[replaced]) & set(labels[old])
-    assert (validity.varied(answers, places, 0.0, rng) == places).all()
+    assert (varied(answers, places, 0.0, rng) == places).all()
 
 
-def test_rates_are_shares_with_wilsons_interval(validity):
+def test_rates_are_shares_with_wilsons_interval():
     """One of four: (1/4 + z²/8 ± z sqrt(3/64 + z²/64)) / (1 + z²/4) with z = 1.96 is .046 to .699."""
-    found = validity.rates([{"kind": {"a": i == 0}} for i in range(4)])
+    found = rates([{"kind": {"a": i == 0}} for i in range(4)])
     assert found == {"kind": {"a": {"rate": 0.25, "ci95": [0.0456, 0.6994]}}}
 
 
@@ -107,7 +105,7 @@ def test_the_study_repeats_itself_and_finds_what_is_planted(validity, tiny_embed
         str(file), "none", splits=6, sizes=[6, 20, 99], shares=[1.0], shuffles=1, resamples=200
     )
     found = validity.run(study, tiny_embedder)
-    answers = validity.Answers(rows(prompts=20), [EmbeddingKernel(tiny_embedder), NgramKernel(2)])
+    answers = Answers(rows(prompts=20), [EmbeddingKernel(tiny_embedder), NgramKernel(2)])
     again = validity.false_alarms(answers, study, [6, 20]), validity.ranks(answers, study)
     assert (found["false_alarms"], found["ranks"]) == again
     assert list(found["false_alarms"]) == ["6", "20"]
@@ -117,7 +115,7 @@ def test_the_study_repeats_itself_and_finds_what_is_planted(validity, tiny_embed
     assert found["power"]["classes"]["1.0"]["effect"]["vendi,ngram-2"] > 0
     moves = found["order"]["largest_move"]
     assert max(moves[name] for name in moves if name != "compression_ratio,words") < 1e-12
-    columns = [validity.everything(answers, texts)["vendi,hashing"] for texts in answers.texts]
+    columns = [everything(answers, texts)["vendi,hashing"] for texts in answers.texts]
     counts = [len(set(labels)) for labels in answers.classes.tolist()]
     assert found["ranks"]["across_prompts"]["vendi,hashing"]["spearman"] == pytest.approx(
         stats.spearmanr(columns, counts).statistic, abs=5e-4
@@ -126,9 +124,20 @@ def test_the_study_repeats_itself_and_finds_what_is_planted(validity, tiny_embed
     assert "false alarms" in told and "leader clustering" in told
 
 
-def test_answers_of_different_number_are_refused(validity):
+def test_answers_of_different_number_are_refused():
     with pytest.raises(ValueError, match="equally many answers"):
-        validity.Answers([*rows(2, 6), *rows(1, 5)], [NgramKernel(2)])
+        Answers([*rows(2, 6), *rows(1, 5)], [NgramKernel(2)])
+
+
+def test_what_needs_recorded_classes_says_so():
+    bare = [{"generations": row["generations"]} for row in rows(2)]
+    answers, rng = Answers(bare, [NgramKernel(2)]), np.random.default_rng(0)
+    for asked in (
+        lambda: varied(answers, halves(answers, rng)[0], 1.0, rng),
+        lambda: within(answers, rng),
+    ):
+        with pytest.raises(ValueError, match="the column 'partition'"):
+            asked()
 
 
 @pytest.fixture
@@ -150,25 +159,25 @@ def pools(tmp_path):
     return [str(path) for path in paths]
 
 
-def test_two_sweeps_of_one_pool_share_no_answer_and_lie_on_one_curve(validity, pools):
-    sweep = validity.Sweep(pools, 6)
+def test_two_sweeps_of_one_pool_share_no_answer_and_lie_on_one_curve(pools):
+    sweep = Sweep(pools, 6)
     one, other = sweep.draw(np.array([0, 3, 3]), np.random.default_rng(0))
     assert one[1].shape == (3, 3) and one[0]["vendi,ngram-2"].shape == (3, 3)
     # Six and six of twelve are all of them: together they have the mean of the pool.
     assert (one[1] + other[1]) / 2 == pytest.approx(sweep.valid.mean(axis=2)[:, [0, 3, 3]])
     with pytest.raises(ValueError, match="the smallest pool has 12"):
-        validity.Sweep(pools, 7)
+        Sweep(pools, 7)
 
 
-def test_a_real_gap_is_seen_and_none_between_a_sweep_and_itself(validity, pools):
-    sweep = validity.Sweep(pools, 6)
+def test_a_real_gap_is_seen_and_none_between_a_sweep_and_itself(pools):
+    sweep = Sweep(pools, 6)
     curve, other = sweep.draw(np.arange(8).repeat(3), np.random.default_rng(0))
     own = {"resamples": 300, "seed": 0}
-    found = validity.misplaced(curve, curve, np.random.default_rng(1), **own)
+    found = misplaced(curve, curve, np.random.default_rng(1), **own)
     at = {name: hit for name, hit in found["interval"].items() if "at a temperature" in name}
     assert len(at) == 4 and not any(at.values()) and not any(found["curves"].values())
     better = {name: values + 1.0 for name, values in other[0].items()}, other[1]
-    found = validity.misplaced(curve, better, np.random.default_rng(1), **own)
+    found = misplaced(curve, better, np.random.default_rng(1), **own)
     assert found["curves"]["vendi,ngram-2, dominates"]
     for kind in ("interval", "linear", "bootstrap"):
         assert found[kind]["vendi,ngram-2, between two, above"]

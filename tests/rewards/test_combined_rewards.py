@@ -7,6 +7,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from reward_cases import CLASSES, TEXTS, compass, first_letter, from_column
 from torch import nn
 
 from diversify.credit import leave_one_out, nearest_credit
@@ -20,22 +21,6 @@ from diversify.rewards import (
     ProductReward,
     reference_gate,
 )
-
-DIRECTIONS = {"north": (0.0, 1.0), "east": (1.0, 0.0), "northeast": (0.6, 0.8)}
-TEXTS = list(DIRECTIONS)
-CLASSES = ["apple", "avocado", "beet", "corn"]
-
-
-def compass(texts):
-    return [DIRECTIONS[text] for text in texts]
-
-
-def first_letter(a, b):
-    return a[0] == b[0]
-
-
-def from_column(prompts, completions, completion_ids, *, q, **columns):
-    return q
 
 
 def short(prompts, completions, **columns):

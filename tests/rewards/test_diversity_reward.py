@@ -8,22 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from reward_cases import compass, first_letter
 from torch import nn
 from transformers import TrainerControl, TrainerState
 
 from diversify.credit import leave_one_out, nearest_credit, partition_credit, rarity_weight
 from diversify.kernels import EmbeddingKernel, EquivalenceKernel, NgramKernel
 from diversify.rewards import MONITORS, DiversityReward, GroupReward, PartitionCredit
-
-DIRECTIONS = {"north": (0.0, 1.0), "east": (1.0, 0.0), "northeast": (0.6, 0.8)}
-
-
-def compass(texts):
-    return [DIRECTIONS[text] for text in texts]
-
-
-def first_letter(a, b):
-    return a[0] == b[0]
 
 
 def by_letter(credit=partition_credit, **options):

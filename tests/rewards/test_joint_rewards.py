@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from reward_cases import CLASSES, DIRECTIONS, compass, first_letter, from_column
 
 from diversify import rewards
 from diversify.credit import leave_one_out, nearest_credit, partition_credit
@@ -24,26 +25,7 @@ from diversify.rewards import (
     peer_answers,
 )
 
-CLASSES = ["apple", "avocado", "beet", "corn"]
-DIRECTIONS = {
-    "north": (0.0, 1.0),
-    "east": (1.0, 0.0),
-    "northeast": (0.6, 0.8),
-    "south": (0.0, -1.0),
-}
 COUNTRIES = [["Peru"], ["Chile"], ["Brazil", "Brasil"], ["Cuba"]]
-
-
-def compass(texts):
-    return [DIRECTIONS[text] for text in texts]
-
-
-def first_letter(a, b):
-    return a[0] == b[0]
-
-
-def from_column(prompts, completions, completion_ids, *, q, **columns):
-    return q
 
 
 def score(reward, texts, q=None, **columns):

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 import pytest
+from tiny_grpo import tiny_grpo
 
 from diversify.credit import leave_one_out
 from diversify.kernels import NgramKernel
@@ -19,27 +20,10 @@ def shortness(prompts, completions, **columns):
 
 def train(model_path: Path, output: Path, rewards, *, callbacks, **options):
     from datasets import Dataset
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOTrainer
 
     rows = Dataset.from_dict({"prompt": PROMPTS, "tau": [-20.0] * 4, "sigma": [10.0] * 4})
-    config = GRPOConfig(
-        output_dir=str(output),
-        per_device_train_batch_size=8,
-        per_device_eval_batch_size=4,
-        num_generations=4,
-        num_generations_eval=2,
-        max_completion_length=8,
-        max_steps=2,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        bf16=False,
-        use_cpu=True,
-        gradient_checkpointing=False,
-        seed=0,
-        **options,
-    )
+    config = tiny_grpo(output, per_device_eval_batch_size=4, num_generations_eval=2, **options)
     trainer = GRPOTrainer(
         model=str(model_path),
         args=config,

@@ -5,26 +5,11 @@ import math
 import pickle
 
 import pytest
+from reward_cases import CLASSES, TEXTS, compass, first_letter, from_column
 
 from diversify import rewards
 from diversify.kernels import EmbeddingKernel, EquivalenceKernel, NgramKernel
 from diversify.rewards.presets import LazyEmbedder, same_words
-
-DIRECTIONS = {"north": (0.0, 1.0), "east": (1.0, 0.0), "northeast": (0.6, 0.8)}
-TEXTS = list(DIRECTIONS)
-CLASSES = ["apple", "avocado", "beet", "corn"]
-
-
-def compass(texts):
-    return [DIRECTIONS[text] for text in texts]
-
-
-def first_letter(a, b):
-    return a[0] == b[0]
-
-
-def from_column(prompts, completions, completion_ids, *, q, **columns):
-    return q
 
 
 def score(reward, texts, q, ids=None, **columns):

@@ -30,6 +30,8 @@ from diversify.kernels import NgramKernel
 from diversify.models import load_model
 from diversify.serving import Limits, build_app, serve
 
+pytestmark = pytest.mark.usefixtures("no_proxy")
+
 ROOT = Path(__file__).parents[2]
 CHAT: list[Any] = [{"role": "user", "content": "Name a fruit of some colour."}]
 FRUITS = ["a red fig", "a red fig", "a green kiwi", "a red fig!", "one yellow lime", "a red fig"]
@@ -82,11 +84,6 @@ class Spoken(Fruits):
 
 def app_of(engine: Any, **options: Any) -> Any:
     return build_app(engine, **{"kernel": NgramKernel} | options)
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @pytest.fixture(scope="module")

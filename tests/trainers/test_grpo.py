@@ -12,6 +12,7 @@ import pytest
 import torch
 from datasets import Dataset
 from launched_grpo import METHODS, fixed_answers, make_trainer
+from tiny_grpo import tiny_grpo
 from trl import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
@@ -201,21 +202,11 @@ def role_rows():
 
 
 def role_trainer(model, output, rows, **options):
-    config = GRPOConfig(
-        output_dir=str(output),
+    config = tiny_grpo(
+        output,
         per_device_train_batch_size=4,
         per_device_eval_batch_size=4,
         gradient_accumulation_steps=2,
-        num_generations=4,
-        max_completion_length=8,
-        max_steps=2,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        bf16=False,
-        use_cpu=True,
-        gradient_checkpointing=False,
         **options,
     )
     seen = []

@@ -77,7 +77,7 @@ def facts(comparison: Comparison) -> list[Fact]:
     recipe = details.get("before", {}).get("recipe", {})
     found: dict[str, Any] = {
         "Prompt set": _prompt_set(recipe.get("prompts") or {}),
-        "Answers to each prompt": recipe.get("samples"),
+        "Answers to each prompt": _samples(details),
         "Longest answer, in tokens": recipe.get("max_tokens"),
         "Chat template": recipe.get("chat_template_sha"),
         "System prompt": recipe.get("system"),
@@ -95,6 +95,13 @@ def facts(comparison: Comparison) -> list[Fact]:
     return [
         Fact(name, _told(value)) for name, value in found.items() if value not in (None, "", [])
     ]
+
+
+def _samples(details: Mapping[str, Any]) -> Any:
+    before, after = (
+        details.get(side, {}).get("recipe", {}).get("samples") for side in ("before", "after")
+    )
+    return before if before == after else f"{_told(before)} before, {_told(after)} after"
 
 
 def _prompt_set(prompts: Mapping[str, Any]) -> str:

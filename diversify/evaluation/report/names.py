@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from diversify.evaluation.compare import Comparison
-from diversify.evaluation.verdict import PRIMARY
+from diversify.evaluation.richness import COVERAGE
+from diversify.evaluation.verdict import primary_of
 
 WORDS, ANSWERS = "words", "answers"
 """What stands in a kernel's place in the names of measures that need no kernel."""
@@ -71,8 +72,8 @@ QUALITY_NAMES = {
 def measure_name(code: str) -> Name:
     """Return the name of `measure` or `measure,kernel`; unknown ones keep their code name."""
     measure = code.partition(",")[0]
-    if measure.startswith("coverage@"):
-        return Name(f"Different answers among {measure.removeprefix('coverage@')}", "expected")
+    if measure.startswith(COVERAGE):
+        return Name(f"Different answers among {measure.removeprefix(COVERAGE)}", "expected")
     return MEASURE_NAMES.get(measure, Name(measure))
 
 
@@ -107,5 +108,4 @@ def deciding(comparison: Comparison) -> list[str]:
 def lead_measure(comparison: Comparison) -> str | None:
     """Return the measure that the figures show: the first primary one, else the first, if any."""
     names = list(comparison.measures)
-    primary = [name for name in names if name.partition(",")[0] in PRIMARY]
-    return next(iter(primary or names), None)
+    return next(iter(primary_of(names) or names), None)

@@ -21,7 +21,7 @@ from diversify.evaluation.report.names import (
     quality_name,
 )
 from diversify.evaluation.statistics.curves import reachable
-from diversify.evaluation.verdict import PRIMARY
+from diversify.evaluation.verdict import primary_of
 from diversify.evaluation.wording.written import NONE, Style, tidy
 
 ABOVE = {
@@ -79,9 +79,8 @@ def sweep_plots(comparison: Comparison, also: Mapping[str, Comparison]) -> list[
     lead = lead_measure(comparison)
     if comparison.frontier is None or lead is None:
         return []
-    primary = [name for name in comparison.measures if name.partition(",")[0] in PRIMARY]
     found = []
-    for code in dict.fromkeys([lead, *primary]):
+    for code in dict.fromkeys([lead, *primary_of(comparison.measures)]):
         panels = [
             panel
             for quality in dict.fromkeys([*deciding(comparison), *comparison.qualities])

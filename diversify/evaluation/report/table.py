@@ -23,7 +23,7 @@ from diversify.evaluation.report.names import (
     quality_name,
 )
 from diversify.evaluation.statistics.change import Change
-from diversify.evaluation.verdict import PRIMARY
+from diversify.evaluation.verdict import primary_of
 from diversify.evaluation.wording.written import MINUS, NONE, Style, cuts_told, p_told, style_of
 
 SYMBOLS = {"better": "▲", "worse": "▼", "open": "○", "moved": "◆", "held": "✓"}
@@ -95,13 +95,13 @@ def _trained(comparison: Comparison) -> str:
 
 
 def _measures(comparison: Comparison, also: Mapping[str, Comparison], kernel: str) -> Group:
-    rows = []
+    rows, decide = [], primary_of(comparison.measures)
     for code, change in comparison.measures.items():
         name, _, of = code.partition(",")
         if of != kernel:
             continue
         others = [other.measures.get(code) for other in also.values()]
-        rows.append(_row(measure_name(code), code, change, others, primary=name in PRIMARY))
+        rows.append(_row(measure_name(code), code, change, others, primary=code in decide))
         if name == "mean_distance":
             inverse = [other and similarity(other) for other in others]
             rows.append(_row(SIMILARITY, f"1 {MINUS} {code}", similarity(change), inverse))

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from diversify.evaluation.compare import Comparison
 from diversify.evaluation.report.names import deciding
-from diversify.evaluation.verdict import PRIMARY
+from diversify.evaluation.verdict import primary_of
 from diversify.evaluation.wording.written import style_of
 
 # "Is it shown …?", because False covers what fell and what is merely uncertain: "no" is true of both.
@@ -72,11 +72,8 @@ def _collapse(comparison: Comparison) -> str:
         return "Whether collapse fell cannot be said"
     if answer:
         return "Collapse fell"
-    signs = {
-        change.sign
-        for name, change in comparison.measures.items()
-        if name.partition(",")[0] in PRIMARY
-    }
+    measures = comparison.measures
+    signs = {measures[name].sign for name in primary_of(measures)}
     if signs == {-1}:
         return "Answers became more alike"
     return (

@@ -1,0 +1,77 @@
+"""Reports with different numbers of answers compare by what does not depend on that number."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diversify.evaluation import Run, compare, evaluate, markdown_summary
+from diversify.evaluation.report import write_report
+from diversify.evaluation.richness import measures_named
+from diversify.evaluation.verdict import primary_of
+from diversify.measures import MEASURES
+
+WORDS = [f"word{number}" for number in range(40)]
+COVERAGE = MEASURES | measures_named(["coverage@4"])
+
+
+def report(samples, variety, seed, *, measures=COVERAGE, prompts=24, **sampling):
+    """Score answers of one word each, drawn evenly from `variety` words a prompt."""
+    stream = np.random.default_rng(seed)
+    rows = []
+    for number in range(prompts):
+        own = stream.permutation(WORDS)[:variety]
+        texts = [f"{word} {word}" for word in stream.choice(own, samples)]
+        rows.append({"id": f"p{number}", "prompt": f"Say {number}.", "generations": texts})
+    settings = {"samples": samples, "sampling": sampling}
+    return evaluate(
+        Run(path=Path(f"run-{samples}"), settings=settings, rows=rows),
+        measures=measures,
+        kernels=None,
+    )
+
+
+def test_only_what_does_not_grow_with_the_number_is_compared():
+    found = compare(report(5, 3, 0), report(20, 3, 1), resamples=500)
+    assert set(found.measures) == {"mean_distance,ngram-2", "coverage@4,ngram-2"}
+    assert found.details["statistics"]["family"] == list(found.measures)
+    assert all(change.p_holm is not None for change in found.measures.values())
+    assert set(found.length_matched) == {"mean_distance,ngram-2"}
+    assert "exact_duplicates" not in found.monitors and "blank" in found.monitors
+    # The same source, four times as many answers: no change, where Vendi would have shown one.
+    assert all(change.sign == 0 for change in found.measures.values())
+
+
+def test_a_real_change_is_seen_and_the_numbers_are_told(tmp_path):
+    found = compare(report(20, 2, 0), report(5, 30, 1), resamples=500)
+    assert all(change.sign == 1 for change in found.measures.values())
+    reason = found.verdict["reasons"]["collapse_fell"]
+    assert "There are 20 answers a prompt before and 5 after" in reason
+    assert "Different answers among 4" in write_report(found, tmp_path / "r.html").read_text()
+    assert "20 before, 5 after" in (tmp_path / "r.html").read_text()
+    assert "coverage@4,ngram-2" in markdown_summary(found)
+
+
+def test_without_coverage_the_way_out_is_named():
+    with pytest.raises(ValueError, match=r"5 and 20 answers a prompt.*measure coverage@K"):
+        compare(report(5, 3, 0, measures=MEASURES), report(20, 3, 1, measures=MEASURES))
+
+
+def test_another_field_beside_it_is_refused():
+    with pytest.raises(ValueError, match=r"not made by one recipe: samples.*max_tokens"):
+        compare(report(5, 3, 0, max_tokens=8), report(20, 3, 1, max_tokens=9))
+
+
+def test_the_sweep_has_the_numbers_of_its_own_model():
+    before, after = report(5, 3, 0, temperature=1.0), report(20, 3, 1, temperature=1.0)
+    hot = report(5, 6, 2, temperature=1.5)
+    found = compare(before, after, sweep=[before, hot], resamples=200)
+    assert found.frontier is not None
+    with pytest.raises(ValueError, match="not made by one recipe: samples"):
+        compare(before, after, sweep=[before, after], resamples=200)
+
+
+def test_equal_numbers_are_compared_by_everything():
+    found = compare(report(5, 3, 0), report(5, 3, 1), resamples=200)
+    assert "vendi,ngram-2" in found.measures and "coverage@4,ngram-2" in found.measures
+    assert set(primary_of(found.measures)) == {"mean_distance,ngram-2", "vendi,ngram-2"}
