@@ -9,7 +9,8 @@
 3. Power. Copies, or answers of other recorded classes, are planted in the second half.
 4. Order. The answers are shuffled: no measure may move; NoveltyBench's leader clustering does.
 5. Rank agreement with the classes that the file records (column `partition`).
-6. Standings. Points are placed against a curve of temperatures on which they lie: the same model at
+6. Unequal numbers. Three tenths of the answers to every prompt are compared with the others.
+7. Standings. Points are placed against a curve of temperatures on which they lie: the same model at
    one of the temperatures, or each prompt at one of two neighbours by the toss of a coin, from other
    answers. So are whole curves against each other. Prompts are drawn with replacement from those of
    the runs, answers without. What is said to lie above or below is a false alarm; the quality is the
@@ -51,10 +52,11 @@ from diversify.evaluation.studies.false_alarms import (
     varied,
 )
 from diversify.evaluation.studies.standings import Sweep, misplaced
+from diversify.evaluation.studies.unequal import taken_for_a_change
 from diversify.kernels import EmbeddingKernel, NgramKernel
 from diversify.lexical import HIGHER_IS_BETTER
 
-PARTS = ("false_alarms", "coverage", "power", "order", "ranks", "standings")
+PARTS = ("false_alarms", "coverage", "power", "order", "ranks", "unequal", "standings")
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,9 @@ def on_answers(
         "power": lambda: power(answers, study),
         "order": lambda: order(answers, study),
         "ranks": lambda: ranks(answers, study),
+        "unequal": lambda: taken_for_a_change(
+            answers, sizes, splits=study.splits, resamples=study.resamples, seed=study.seed
+        ),
     }
     return found | {name: timed(name, part) for name, part in parts.items() if name in asked}
 
@@ -294,7 +299,7 @@ def table(found: dict[str, Any]) -> str:
             f"{found['prompts']} prompts, halves of {found['half']} answers, "
             f"{found['study']['splits']} splits"
         )
-    for section in ("false_alarms", "coverage", "standings"):
+    for section in ("false_alarms", "coverage", "unequal", "standings"):
         if by_size := found.get(section):
             lines += ["", f"{section.replace('_', ' ')}, by number of prompts"]
             lines += by_sizes(by_size)
@@ -325,7 +330,7 @@ def by_sizes(found: dict[str, Any]) -> list[str]:
     """Return a line for each kind and name, a cell for each number of prompts."""
     lines = []
     for kind, names in next(iter(found.values())).items():
-        for name in names:
+        for name in names if kind != "difference" else ():
             cells = [f"{n:>4}: {told(found[n][kind][name]):<20}" for n in found]
             lines.append(f"{kind:<10} {name:<46}" + "".join(cells).rstrip())
     return lines

@@ -100,7 +100,8 @@ def add_evaluate(commands: Any) -> None:
         "--measures",
         default="",
         help="further measures beside the standard ones, comma-separated: semantic_entropy, "
-        "chao_shen_entropy, effective_classes, unseen_mass, coverage@K (different answers among K)",
+        "chao_shen_entropy, effective_classes, unseen_mass, coverage@K and vendi@K (different "
+        "answers among K, and their effective number)",
     )
     parser.add_argument("--output", help="report folder (only with one run); the run folder itself")
 

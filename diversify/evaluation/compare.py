@@ -16,7 +16,7 @@ from diversify.evaluation.frontiers import FrontierGap, compare_frontiers
 from diversify.evaluation.generate import write_atomically
 from diversify.evaluation.lengths import length_matched
 from diversify.evaluation.recipe import differing_fields, whatever_number
-from diversify.evaluation.richness import COVERAGE
+from diversify.evaluation.richness import AMONG
 from diversify.evaluation.statistics.change import CONFIDENCE, Change, paired_change, with_holm
 from diversify.evaluation.statistics.inference import POWER, clusters_of
 from diversify.evaluation.verdict import judge, primary_of, told_change
@@ -104,8 +104,8 @@ def compare(
     the primary measures are corrected for being several, by Holm's rule.
 
     Two reports may differ in the number of answers a prompt, and in nothing else, where both have a
-    measure `coverage@K` (`richness.measures_named`). Then only what does not depend on that number
-    is compared, and coverage decides in the place of the effective number.
+    measure `vendi@K` or `coverage@K` (`richness.measures_named`). Then only what does not depend on
+    that number is compared, and the number among K decides in the place of the effective number.
 
     Args:
         before: the base model's report, or its folder.
@@ -217,11 +217,11 @@ def _same_recipe(before: Report, after: Report, *, other_number: bool = False) -
     old, new = before.recipe, after.recipe
     changed = differing_fields(old, new)
     if changed == ["samples"] and other_number:
-        if not any(name.startswith(COVERAGE) for name in old["measures"]):
+        if not any(name.startswith(tuple(AMONG)) for name in old["measures"]):
             raise ValueError(
                 f"the reports have {old['samples']} and {new['samples']} answers a prompt, and most "
-                "measures grow with their number: evaluate both runs with the measure coverage@K, "
-                "K at most the smaller number, and they compare by that and by the mean distance"
+                "measures grow with their number: evaluate both runs with the measure vendi@K or "
+                "coverage@K, K at most the smaller number; they compare by that and by mean distance"
             )
         return True
     if changed:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diversify.evaluation.generate import Run, prompts_digest
-from diversify.evaluation.richness import COVERAGE
+from diversify.evaluation.richness import AMONG
 from diversify.kernels import Kernel
 from diversify.quality import Quality
 
@@ -82,7 +82,7 @@ def whatever_number(section: str, name: str) -> bool:
     [True, True, False, False]
     """
     if section == "measures":
-        return name.partition(",")[0] == "mean_distance" or name.startswith(COVERAGE)
+        return name.partition(",")[0] == "mean_distance" or name.startswith(tuple(AMONG))
     return name != "exact_duplicates"
 
 

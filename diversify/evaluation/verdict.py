@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from diversify.evaluation.frontier import Standing
-from diversify.evaluation.richness import COVERAGE
+from diversify.evaluation.richness import COVERAGE, VENDI
 from diversify.evaluation.statistics.change import Change
 from diversify.evaluation.statistics.inference import FEWEST
 
@@ -18,8 +18,8 @@ def primary_of(names: Iterable[str]) -> list[str]:
     """Return those measures that decide, of all that were compared.
 
     Where the effective number cannot be compared, because one model gave more answers than the
-    other, the number of different answers among K takes its place. That among the *valid* answers
-    has quality in it and does not decide.
+    other, that among K answers takes its place, or else the number of different ones among K. That
+    of *valid* ones has quality in it and does not decide.
 
     Args:
         names: `measure,kernel`.
@@ -29,14 +29,16 @@ def primary_of(names: Iterable[str]) -> list[str]:
     >>> primary_of(["mean_distance,minilm", "coverage@5,minilm", "coverage@5,answers"])
     ['mean_distance,minilm', 'coverage@5,minilm']
     """
-    kinds = {name: name.partition(",")[0] for name in names}
-    whole = "vendi" in kinds.values()
-    return [
-        name
-        for name, kind in kinds.items()
-        if kind in PRIMARY
-        or (not whole and kind.startswith(COVERAGE) and not name.endswith(",answers"))
-    ]
+    kinds = {name: name.partition(",")[0] for name in names if not _of_valid(name)}
+    decide = set(PRIMARY)
+    if PRIMARY[1] not in kinds.values():
+        among = [[k for k in kinds.values() if k.startswith(p)] for p in (VENDI, COVERAGE)]
+        decide.update(next(filter(None, among), []))
+    return [name for name, kind in kinds.items() if kind in decide]
+
+
+def _of_valid(name: str) -> bool:
+    return name.startswith(COVERAGE) and name.endswith(",answers")
 
 
 def judge(

@@ -2,14 +2,15 @@
 
 import json
 import math
+from itertools import combinations
 
 import numpy as np
 import pytest
 
 from diversify.evaluation import evaluate, load_run
-from diversify.evaluation.richness import ON_REQUEST, Coverage, measures_named
+from diversify.evaluation.richness import ON_REQUEST, Coverage, VendiAmong, measures_named
 from diversify.kernels import NgramKernel
-from diversify.measures import DISTINCT_THRESHOLD, MEASURES, distinct
+from diversify.measures import DISTINCT_THRESHOLD, MEASURES, distinct, vendi
 
 
 def classes(*sizes):
@@ -64,7 +65,7 @@ def test_unknown_names_are_refused_and_known_ones_told(name):
 def test_a_size_must_be_positive_and_no_larger_than_the_group():
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         Coverage(0)
-    with pytest.raises(ValueError, match="size must be between 1 and 2, got 3"):
+    with pytest.raises(ValueError, match="among 3 answers needs at least as many, got 2"):
         Coverage(3)(np.eye(2))
 
 
@@ -92,3 +93,66 @@ def test_a_report_has_them_by_kernel_and_of_valid_answers(tmp_path):
 def test_without_asking_nothing_is_added(tmp_path):
     found = evaluated(tmp_path, ["a cat", "the dog"], []).samples[0]["measures"]
     assert not any("coverage" in name or "entropy" in name for name in found)
+
+
+class TestAmongK:
+    """Means over sets of K answers: exact for few sets, without bias for many, of any order."""
+
+    def test_chains_join_by_hand(self):
+        """A path a-b-c: of its pairs two are joined and one is not, 4/3 classes; all three are one.
+
+        Thinning out the one class of all three would say 1.
+        """
+        S = np.array([[1.0, 0.9, 0.1], [0.9, 1.0, 0.9], [0.1, 0.9, 1.0]])
+        assert Coverage(2)(S) == pytest.approx(4 / 3)
+        assert Coverage(3)(S) == 1.0 and Coverage(1)(S) == 1.0
+
+    def test_all_sets_are_those_of_the_plain_definition(self):
+        X = np.random.default_rng(0).normal(size=(7, 3)) + 1.5
+        X /= np.linalg.norm(X, axis=1, keepdims=True)
+        S = X @ X.T
+        for size in (2, 4, 7):
+            sets = [S[np.ix_(own, own)] for own in combinations(range(7), size)]
+            assert VendiAmong(size)(S) == pytest.approx(np.mean([vendi(own) for own in sets]))
+            counts = [distinct(own, threshold=DISTINCT_THRESHOLD) for own in sets]
+            assert Coverage(size)(S) == pytest.approx(np.mean(counts))
+
+    @pytest.mark.parametrize("among", [Coverage, VendiAmong])
+    def test_random_sets_do_not_see_the_order_and_lie_near_the_mean(self, among):
+        """Of 24 answers there are 735,471 sets of 8: a thousand of them, whatever the order."""
+        stream = np.random.default_rng(1)
+        X = stream.normal(size=(24, 4)) + 1.0
+        X /= np.linalg.norm(X, axis=1, keepdims=True)
+        S, measure = X @ X.T, among(8)
+        for _ in range(3):
+            order = stream.permutation(24)
+            assert measure(S[np.ix_(order, order)]) == pytest.approx(measure(S), abs=1e-9)
+        sets = [stream.permutation(24)[:8] for _ in range(4000)]
+        one = (
+            vendi
+            if among is VendiAmong
+            else lambda own: distinct(own, threshold=DISTINCT_THRESHOLD)
+        )
+        each = np.array([one(S[np.ix_(own, own)]) for own in sets])
+        assert measure(S) == pytest.approx(each.mean(), abs=5 * each.std() / math.sqrt(1000))
+
+    @pytest.mark.parametrize("among", [Coverage, VendiAmong])
+    def test_copies_and_strangers(self, among):
+        """All alike: one answer. All different: K of them."""
+        assert among(5)(np.ones((30, 30))) == pytest.approx(1.0)
+        assert among(5)(np.eye(30)) == pytest.approx(5.0)
+        assert among(1)(np.eye(1)) == 1.0
+
+    @pytest.mark.parametrize("among", [Coverage, VendiAmong])
+    def test_the_mean_does_not_depend_on_the_number_of_answers(self, among):
+        """Answers in a plane, 6 or 24 of them: over many prompts the same mean, within its error."""
+        stream = np.random.default_rng(2)
+
+        def value(n):
+            X = stream.normal(size=(n, 2)) + 0.8
+            X /= np.linalg.norm(X, axis=1, keepdims=True)
+            return among(4)(X @ X.T)
+
+        few, many = (np.array([value(n) for _ in range(300)]) for n in (6, 24))
+        error = math.sqrt(few.var() / 300 + many.var() / 300)
+        assert abs(few.mean() - many.mean()) < 3 * error

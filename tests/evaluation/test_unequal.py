@@ -13,6 +13,7 @@ from diversify.measures import MEASURES
 
 WORDS = [f"word{number}" for number in range(40)]
 COVERAGE = MEASURES | measures_named(["coverage@4"])
+BOTH = COVERAGE | measures_named(["vendi@4"])
 
 
 def report(samples, variety, seed, *, measures=COVERAGE, prompts=24, **sampling):
@@ -53,7 +54,9 @@ def test_a_real_change_is_seen_and_the_numbers_are_told(tmp_path):
 
 
 def test_without_coverage_the_way_out_is_named():
-    with pytest.raises(ValueError, match=r"5 and 20 answers a prompt.*measure coverage@K"):
+    with pytest.raises(
+        ValueError, match=r"5 and 20 answers a prompt.*measure vendi@K or coverage@K"
+    ):
         compare(report(5, 3, 0, measures=MEASURES), report(20, 3, 1, measures=MEASURES))
 
 
@@ -75,3 +78,18 @@ def test_equal_numbers_are_compared_by_everything():
     found = compare(report(5, 3, 0), report(5, 3, 1), resamples=200)
     assert "vendi,ngram-2" in found.measures and "coverage@4,ngram-2" in found.measures
     assert set(primary_of(found.measures)) == {"mean_distance,ngram-2", "vendi,ngram-2"}
+
+
+def test_the_effective_number_among_k_decides_where_there_is_one():
+    found = compare(report(5, 3, 0, measures=BOTH), report(20, 3, 1, measures=BOTH), resamples=200)
+    assert primary_of(found.measures) == ["mean_distance,ngram-2", "vendi@4,ngram-2"]
+    assert "coverage@4,ngram-2" in found.measures
+    assert found.details["statistics"]["family"] == primary_of(found.measures)
+
+
+def test_where_all_answers_count_the_number_among_k_does_not_decide():
+    names = ["mean_distance,a", "vendi,a", "vendi@4,a", "coverage@4,a", "coverage@4,answers"]
+    assert primary_of(names) == ["mean_distance,a", "vendi,a"]
+    assert primary_of(names[2:]) == ["vendi@4,a"]
+    assert primary_of(names[3:]) == ["coverage@4,a"]
+    assert primary_of(["distinct,a"]) == []

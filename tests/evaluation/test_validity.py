@@ -11,6 +11,7 @@ from scipy import stats
 from diversify.evaluation.studies.classes import everything, within
 from diversify.evaluation.studies.false_alarms import Answers, copied, halves, rates, varied
 from diversify.evaluation.studies.standings import Sweep, misplaced
+from diversify.evaluation.studies.unequal import few_and_many, taken_for_a_change
 from diversify.kernels import EmbeddingKernel, NgramKernel
 from diversify.measures import mean_distance, vendi
 
@@ -191,3 +192,23 @@ def test_one_part_alone_needs_no_generations(validity, pools, tmp_path):
     assert found["standings"] == validity.run(study, only=["standings"])["standings"]
     assert "at a temperature, above" in validity.table(found)
     assert validity.standings(validity.Study("none", "none")) is None
+
+
+def test_few_against_many_is_no_change_but_for_what_grows(answers):
+    """Of 6 answers a prompt 2 stand against 4: Vendi grows with their number, the mean does not."""
+    few, many = few_and_many(answers, np.random.default_rng(0))
+    assert few.shape == (12, 2) and many.shape == (12, 4)
+    both = np.sort(np.concatenate([few, many], axis=1), axis=1)
+    assert (both == np.arange(6)).all()
+    found = taken_for_a_change(answers, [12], splits=30, resamples=200, seed=0)["12"]
+    called, moved = found["p_value"], found["difference"]
+    assert set(called) == {
+        f"{measure},{kernel}"
+        for measure in ("mean_distance", "vendi", "coverage@2", "vendi@2")
+        for kernel in ("hashing", "ngram-2")
+    }
+    for kernel in ("hashing", "ngram-2"):
+        assert called[f"vendi,{kernel}"]["rate"] > 0.8 and moved[f"vendi,{kernel}"] > 0.2
+        for measure in ("mean_distance", "coverage@2", "vendi@2"):
+            assert called[f"{measure},{kernel}"]["rate"] < 0.3
+            assert abs(moved[f"{measure},{kernel}"]) < 0.1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from diversify.evaluation.compare import Comparison
-from diversify.evaluation.richness import COVERAGE
+from diversify.evaluation.richness import COVERAGE, VENDI
 from diversify.evaluation.verdict import primary_of
 
 WORDS, ANSWERS = "words", "answers"
@@ -74,6 +74,8 @@ def measure_name(code: str) -> Name:
     measure = code.partition(",")[0]
     if measure.startswith(COVERAGE):
         return Name(f"Different answers among {measure.removeprefix(COVERAGE)}", "expected")
+    if measure.startswith(VENDI):
+        return Name(f"Effective answers among {measure.removeprefix(VENDI)}", "Vendi")
     return MEASURE_NAMES.get(measure, Name(measure))
 
 
