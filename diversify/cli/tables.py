@@ -70,7 +70,8 @@ def verdict_table(comparison: Comparison) -> str:
     matched = {f"{name} (equal length)": c for name, c in comparison.length_matched.items()}
     head = ("", "before", "after", "difference", "95 % interval", "improved", "p", "p (Holm)")
     rows: list[Sequence[str]] = [head]
-    for name, change in (comparison.measures | matched | comparison.qualities).items():
+    seen = {name: c for name, c in comparison.monitors.items() if c.before or c.after}
+    for name, change in (comparison.measures | matched | comparison.qualities | seen).items():
         low, high = change.ci95
         numbers = f"{change.before:.3f}", f"{change.after:.3f}", f"{change.difference:+.3f}"
         told = f"[{low:+.3f}, {high:+.3f}]", f"{change.improved:.0%}"

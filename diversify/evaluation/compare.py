@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,8 +133,7 @@ def compare(
             prompts differ, a margin names an unknown quality, or the after model is swept alone.
     """
     before, after = _as_report(before), _as_report(after)
-    unequal = _same_recipe(before, after, other_number=True)
-    after = after.ordered(before.ids)
+    after, unequal = _paired(before, after, other_number=True)
     pairs = before.samples, after.samples
     higher = _directions(before)
     clusters = clusters_of(before.heads, after.heads)
@@ -161,7 +161,15 @@ def compare(
         )
     judged = {name: changes["qualities"][name] for name in decides}
     lost = [name for name in margin if name not in changes["qualities"]] if deciding is None else []
-    verdict = judge(changes["measures"], judged, margin, standings, trained, unscored=lost)
+    verdict = judge(
+        changes["measures"],
+        judged,
+        margin,
+        standings,
+        trained,
+        unscored=lost,
+        blank=changes["monitors"].get("blank"),
+    )
     if unequal:
         verdict["reasons"]["collapse_fell"] += (
             f" There are {before.recipe['samples']} answers a prompt before and "
@@ -212,22 +220,35 @@ def _as_report(report: Report | str | Path) -> Report:
     return report if isinstance(report, Report) else load_report(report)
 
 
-def _same_recipe(before: Report, after: Report, *, other_number: bool = False) -> bool:
-    """Insist on one recipe; say whether only the number of answers differs, where it may."""
+def _paired(before: Report, after: Report, *, other_number: bool = False) -> tuple[Report, bool]:
+    """Insist on one recipe, and put the prompts in one order.
+
+    Returns:
+        The report after, and whether only the number of answers differs, where it may.
+    """
     old, new = before.recipe, after.recipe
     changed = differing_fields(old, new)
-    if changed == ["samples"] and other_number:
-        if not any(name.startswith(tuple(AMONG)) for name in old["measures"]):
-            raise ValueError(
-                f"the reports have {old['samples']} and {new['samples']} answers a prompt, and most "
-                "measures grow with their number: evaluate both runs with the measure vendi@K or "
-                "coverage@K, K at most the smaller number; they compare by that and by mean distance"
-            )
-        return True
-    if changed:
+    if changed and not (changed == ["samples"] and other_number):
         listed = "; ".join(f"{name}: {old[name]!r} against {new[name]!r}" for name in changed)
         raise ValueError(f"the reports were not made by one recipe: {listed}")
-    return False
+    after = after.ordered(before.ids)
+    unequal = bool(changed) or _uneven(before, after)
+    if unequal and not any(name.startswith(tuple(AMONG)) for name in old["measures"]):
+        raise ValueError(
+            f"the reports have {old['samples']} and {new['samples']} answers a prompt, not the same "
+            "number for each, and most measures grow with it: evaluate both runs with the measure "
+            "vendi@K or coverage@K, K at most the smallest number; they compare by that and by mean "
+            "distance"
+        )
+    return after, unequal
+
+
+def _uneven(before: Report, after: Report) -> bool:
+    """Say whether a prompt has more answers in one report, where not all have equally many."""
+    if not isinstance(before.recipe["samples"], list):
+        return False
+    rows = zip(before.samples, after.samples, strict=True)
+    return any(len(old["generations"]) != len(new["generations"]) for old, new in rows)
 
 
 def _same_model(before: Report, swept: Report) -> None:
@@ -309,8 +330,8 @@ def _margins(report: Report, given: dict[str, float] | None) -> dict[str, dict[s
     for name, margin in (given or {}).items():
         if name not in found:
             raise ValueError(f"no quality {name!r} in the reports; they have {sorted(found)}")
-        if margin < 0:
-            raise ValueError(f"the margin of {name!r} must not be negative, got {margin}")
+        if not (math.isfinite(margin) and margin >= 0):
+            raise ValueError(f"the margin of {name!r} must be a number of 0 or more, got {margin}")
         found[name]["margin"] = margin
     return found
 
@@ -329,7 +350,7 @@ def _deciding(qualities: dict[str, Change], names: Sequence[str] | None) -> list
 def _swept(model: Report, sweep: Sequence[Report | str | Path]) -> Frontier | None:
     reports = [_as_report(report) for report in sweep]
     for report in reports:
-        _same_recipe(model, report)
+        _paired(model, report)
         _same_model(model, report)
     return frontier(reports) if reports else None
 

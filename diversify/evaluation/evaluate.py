@@ -228,8 +228,11 @@ def _diversity_of(
         else:
             similarity = kernel(texts)
         matrices.append(similarity)
-        for name, value in measure_all(similarity, measures).items():
-            scores[f"{name},{kernel.name}"] = value
+        try:
+            found = measure_all(similarity, measures)
+        except ValueError as error:
+            raise ValueError(f"prompt {row['id']!r}, {len(texts)} answers: {error}") from error
+        scores |= {f"{name},{kernel.name}": value for name, value in found.items()}
     for name, value in lexical_all(texts, counts=counts).items():
         scores[f"{name},words"] = value
     similarities = {kernel.name: S for kernel, S in zip(kernels, matrices, strict=True)}

@@ -12,8 +12,8 @@ from diversify.quality import Quality
 
 __all__ = ["judged"]
 
-OURS = {"prompt", "generations", "details", "config", "key", "truncated"}
-"""Columns of a run's rows that are no column of the prompt set."""
+OURS = {"prompt", "generations", "details", "config", "key", "truncated", "prompts", "completions"}
+"""Columns of a run's rows that are no column of the prompt set, and the names of the arguments."""
 
 Values = list[float | None]
 

@@ -31,11 +31,16 @@ def recipe_of(
 ) -> dict[str, Any]:
     """Say with what a run was measured: the questions, the ruler, and how much could be answered."""
     settings = run.settings
-    counts = sorted({len(row["generations"]) for row in run.rows})
     engine = settings.get("engine", {})
-    digest = prompts_digest((row["id"], row["prompt"]) for row in run.rows)
+    asked, seen = [], set()
+    for row in run.rows:
+        asked.append((row["id"], row["prompt"]))
+        seen.add(len(row["generations"]))
+    counts = sorted(seen)
+    # From the rows, whatever the settings say: two runs are paired only on the same questions.
+    found = {"n": len(asked), "sha256": prompts_digest(asked)}
     return {
-        "prompts": settings.get("prompts") or {"n": len(run.rows), "sha256": digest},
+        "prompts": settings.get("prompts", {}) | found,
         "samples": counts[0] if len(counts) == 1 else counts,
         "measures": sorted(measures),
         "kernels": [

@@ -14,6 +14,10 @@ PRIMARY = ("mean_distance", "vendi")
 """The measures that decide: one minus the mean pairwise similarity, and the effective number."""
 
 
+BLANKS = 0.02
+"""How far the share of blank answers may rise while quality holds."""
+
+
 def primary_of(names: Iterable[str]) -> list[str]:
     """Return those measures that decide, of all that were compared.
 
@@ -49,6 +53,7 @@ def judge(
     trained: str,
     *,
     unscored: Sequence[str] = (),
+    blank: Change | None = None,
 ) -> dict[str, Any]:
     """Answer the three questions, each with True, False or None (cannot be said) and a reason.
 
@@ -59,13 +64,14 @@ def judge(
         standings: against the temperature sweep; empty without one.
         trained: the kernel that training saw.
         unscored: deciding qualities that have no prompt with a value on both sides.
+        blank: the share of blank answers.
 
     Returns:
         `collapse_fell`, `quality_held`, `beats_temperature` and `reasons`.
     """
     parts = {
         "collapse_fell": _collapse_fell(measures, trained),
-        "quality_held": _quality_held(qualities, margins, unscored),
+        "quality_held": _quality_held(qualities, margins, unscored, blank),
         "beats_temperature": _beats_temperature(standings, bool(qualities)),
     }
     verdict: dict[str, Any] = {name: answer for name, (answer, _) in parts.items()}
@@ -107,9 +113,21 @@ def _collapse_fell(measures: dict[str, Change], trained: str) -> tuple[bool | No
 
 
 def _quality_held(
-    qualities: dict[str, Change], margins: dict[str, dict[str, Any]], unscored: Sequence[str]
+    qualities: dict[str, Change],
+    margins: dict[str, dict[str, Any]],
+    unscored: Sequence[str],
+    blank: Change | None,
 ) -> tuple[bool | None, str]:
-    """True only if every quality's whole interval lies within its margin: it is not inferior."""
+    """True only if every quality's whole interval lies within its margin: it is not inferior.
+
+    Blank answers have no quality, and each differs from all others: more of them are no quality that
+    held, whatever is said of the rest.
+    """
+    if blank is not None and blank.difference > 0 and not blank.ci95[1] <= BLANKS:
+        return False, (
+            f"{blank.after:.1%} of the answers are blank, {blank.before:.1%} were before; their share "
+            f"may have risen by more than {BLANKS:.0%}, and no quality sees them."
+        )
     if unscored:
         return None, f"{_list(unscored)} could not be scored on any prompt on both sides."
     if not qualities:

@@ -1,10 +1,22 @@
 import json
+import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from diversify.evaluation import Change, compare, frontier, load_report, paired_change
+from diversify.cli.tables import verdict_table
+from diversify.evaluation import (
+    Change,
+    Run,
+    compare,
+    evaluate,
+    frontier,
+    load_report,
+    paired_change,
+)
+from diversify.evaluation.richness import measures_named
 from diversify.evaluation.statistics.change import with_holm
 from diversify.evaluation.statistics.curves import reachable
 from diversify.evaluation.verdict import judge
@@ -163,7 +175,7 @@ def test_comparison_json_has_what_it_promises(plant, tmp_path):
 
 def test_different_recipes_are_refused_and_the_field_is_named(make_report):
     base = make_report("base", 0.6)
-    with pytest.raises(ValueError, match="samples: 6 against 5"):
+    with pytest.raises(ValueError, match="6 and 5 answers a prompt"):
         compare(base, make_report("fewer", 0.6, samples=5))
     with pytest.raises(ValueError, match="qualities"):
         compare(base, make_report("bare", 0.6, quality=[]))
@@ -358,3 +370,61 @@ def test_the_whole_interval_must_lie_above_minus_the_margin(ci95, held):
     likelihood = {"wit": {"margin": 0.1, "two_sided": True}}
     both = judge({}, {"wit": change}, likelihood, [], "minilm")["quality_held"]
     assert both is (held and ci95[1] <= 0.1)
+
+
+class TestBlanks:
+    """Blank answers differ from all others and have no quality: they must not pass for diversity."""
+
+    @staticmethod
+    def reports(tiny_embedder, length_quality, blank):
+        found = []
+        for texts in (["a red fox"] * 8, ["a red fox"] * (8 - blank) + [""] * blank):
+            rows = [{"id": f"p{n}", "prompt": f"P{n}", "generations": texts} for n in range(16)]
+            run = Run(Path("run"), {}, rows)
+            found.append(evaluate(run, embedder=tiny_embedder, quality=[length_quality()]))
+        return found
+
+    def test_more_of_them_are_no_quality_that_held(self, tiny_embedder, length_quality):
+        found = compare(*self.reports(tiny_embedder, length_quality, 1), resamples=200)
+        assert found.verdict["collapse_fell"] is True and found.verdict["quality_held"] is False
+        told = found.verdict["reasons"]["quality_held"]
+        assert "12.5% of the answers are blank, 0.0% were before" in told
+        assert "blank" in verdict_table(found)
+
+    def test_none_are_nothing_to_tell(self, tiny_embedder, length_quality):
+        found = compare(*self.reports(tiny_embedder, length_quality, 0), resamples=200)
+        assert found.verdict["quality_held"] is True
+        assert "blank" not in verdict_table(found)
+
+
+def test_prompts_are_those_of_the_rows_whatever_the_settings_say(tiny_embedder):
+    """Two runs with one digest in their settings and other questions are not paired."""
+    settings = {"prompts": {"name": "set", "sha256": "the same"}}
+    reports = [
+        evaluate(
+            Run(Path("run"), settings, [{"id": "p", "prompt": ask, "generations": ["a", "b"]}]),
+            embedder=tiny_embedder,
+        )
+        for ask in ("A colour?", "A fruit?")
+    ]
+    with pytest.raises(ValueError, match="not made by one recipe: prompts"):
+        compare(*reports)
+
+
+@pytest.mark.parametrize("margin", [-1.0, math.inf, math.nan])
+def test_a_margin_is_a_finite_number(make_report, margin):
+    base = make_report("base", 0.6)
+    with pytest.raises(ValueError, match="the margin of 'words' must be a number of 0 or more"):
+        compare(base, base, margins={"words": margin})
+
+
+def test_a_column_may_be_called_like_an_argument(tiny_embedder, length_quality):
+    row = {"id": "p", "prompt": "P", "generations": ["a"], "completions": 1, "prompts": 2}
+    report = evaluate(Run(Path("run"), {}, [row]), quality=[length_quality()])
+    assert report.samples[0]["qualities"] == {"words": 1.0}
+
+
+def test_what_cannot_be_measured_names_its_prompt():
+    run = Run(Path("run"), {}, [{"id": "p7", "prompt": "P", "generations": ["a", "b"]}])
+    with pytest.raises(ValueError, match="prompt 'p7', 2 answers: a measure among 3 answers"):
+        evaluate(run, measures=measures_named(["coverage@3"]))

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diversify.evaluation import Run, compare, evaluate, markdown_summary
+from diversify.evaluation import Report, Run, compare, evaluate, markdown_summary
 from diversify.evaluation.report import write_report
 from diversify.evaluation.richness import measures_named
 from diversify.evaluation.verdict import primary_of
@@ -51,6 +51,24 @@ def test_a_real_change_is_seen_and_the_numbers_are_told(tmp_path):
     assert "Different answers among 4" in write_report(found, tmp_path / "r.html").read_text()
     assert "20 before, 5 after" in (tmp_path / "r.html").read_text()
     assert "coverage@4,ngram-2" in markdown_summary(found)
+
+
+def test_as_many_in_all_but_not_at_each_prompt():
+    """29 prompts with 5 answers and one with 10, against the reverse: the sets of numbers agree."""
+    few, many = (report(n, 3, n) for n in (5, 10))
+    mixed = [
+        Report(a.summary | {}, [*list(a.samples)[:-1], list(b.samples)[-1]])
+        for a, b in ((few, many), (many, few))
+    ]
+    for one in mixed:
+        one.summary["config"]["recipe"]["samples"] = [5, 10]
+    assert "vendi,ngram-2" in compare(mixed[0], mixed[0], resamples=100).measures
+    found = compare(*mixed, resamples=100)
+    assert set(found.measures) == {"mean_distance,ngram-2", "coverage@4,ngram-2"}
+    for one in mixed:
+        one.summary["config"]["recipe"]["measures"] = sorted(MEASURES)
+    with pytest.raises(ValueError, match="not the same number for each"):
+        compare(*mixed)
 
 
 def test_without_coverage_the_way_out_is_named():
