@@ -41,10 +41,10 @@ from diversify.embedders import load_embedder
 from diversify.engines import Engine, Sampling
 from diversify.engines.transformers import TransformersEngine
 from diversify.evaluation import Report, Run, evaluate, generate, load_prompts, load_run
-from diversify.evaluation.evaluate import load_report
 from diversify.evaluation.generate import write_atomically
 from diversify.evaluation.report.frontier_plot import Point, Swept
 from diversify.evaluation.report.methods_plot import methods_plot
+from diversify.evaluation.reports import load_report
 from diversify.evaluation.statistics.inference import holm
 from diversify.evaluation.studies.recorded import Recorded
 from diversify.evaluation.studies.yardstick import Answered, Yardstick

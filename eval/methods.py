@@ -30,8 +30,8 @@ from diversify.embedders import load_embedder
 from diversify.engines import Sampling
 from diversify.engines.transformers import TransformersEngine
 from diversify.evaluation import Comparison, Report, compare, evaluate, generate, load_prompts
-from diversify.evaluation.evaluate import load_report
 from diversify.evaluation.generate import write_atomically
+from diversify.evaluation.reports import load_report
 from diversify.evaluation.studies.stages import command_digest, launch
 from diversify.models import best_device, best_dtype
 from diversify.trainers.components import build_qualities

@@ -98,6 +98,7 @@ class TestParts:
         assert mentions("Café, CAFE; cafés and cafe-bar", "cafe") == 3
         assert mentions("the New York times, new\nyork", "New York") == 2
         assert mentions("anything (a.c)", "a.c") == 1 and mentions("abc", "a.c") == 0
+        assert mentions("on 2024-05-01, 12024", "2024") == 1
         with pytest.raises(ValueError, match="must have a visible character"):
             mentions("a", " ")
 
@@ -357,8 +358,8 @@ class TestConstraints:
         ],
     )  # fmt: skip
     def test_a_row_that_cannot_be_read_is_no_zero(self, row: dict[str, Any], message: str) -> None:
-        """Whatever the answer is: also where it is blank."""
-        with pytest.raises(ValueError, match=message):
+        """Whatever the answer is: also where it is blank. The prompt is named."""
+        with pytest.raises(ValueError, match=f"^prompt '.*{message}"):
             self.judge(Constraints(), row, [""])
 
     def test_options_are_checked_when_it_is_made(self) -> None:

@@ -1,5 +1,6 @@
 import pickle
 import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -262,6 +263,110 @@ class TestNamedAnswer:
         assert named_answer("the New York City Council", answers) == 1
         assert named_answer("the New York city", answers) == 0
 
+    def test_only_what_itself_counts_takes_a_place_away(self) -> None:
+        """The longest stands; the second overlaps it and is gone; the first overlaps only that."""
+        assert named_answer("a b c d e f", [["a b"], ["b c d"], ["c d e f"]]) == 0
+        assert named_answer("a b c d e f", [["b c d"], ["c d e f"]]) == 1
+
+    @pytest.mark.parametrize(
+        ("text", "alias"),
+        [
+            *(("Lodz", "Łódź"), ("ŁÓDŹ", "Lodz"), ("Kobenhavn", "København")),
+            *(("Djorde", "Djorđe"), ("Aegir and Hoenir", "Ægir"), ("STRASSE", "Straße")),
+            *(("Diyarbakir", "Diyarbak\N{LATIN SMALL LETTER DOTLESS I}r"), ("Thorr", "Þorr")),
+        ],
+    )
+    def test_letters_that_do_not_decompose_are_folded(self, text: str, alias: str) -> None:
+        assert named_answer(text, [[alias]]) == 0
+        assert named_answer(alias, [[text.split()[0]]]) == 0
+
+    # 2 to 9, 10, 11, 64 and 1024 in figures and, as far as they are one word, in words.
+    WORDS = "two three four five six seven eight nine ten eleven".split()
+    NUMBERS: ClassVar = [
+        *([str(number), word] for number, word in enumerate(WORDS, start=2)),
+        *(["64", "sixty-four", "sixty four"], ["1024"]),
+    ]
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("4,294,967,296", "10,000", "5,000 or so", "10\N{NARROW NO-BREAK SPACE}000"),
+            *("4.5", "3.14", "11.5", "$100.50", "$5.50", ".5", "5.0", "5.6.7", "1,024.5"),
+            *("-5", "\N{MINUS SIGN}5", "It is -5.", "(-5)", "minus five", "negative 5.5"),
+            *("3-5", "3\N{EN DASH}5", "3-5 km", "2005-11-10", "555-1234"),
+            *("1/2", "\N{VULGAR FRACTION ONE HALF}", "3\N{VULGAR FRACTION ONE HALF}", "5:30pm"),
+            *("2^10", "5\N{SUPERSCRIPT TWO}", "10'000", "5th", "5km", "v5", "COVID-11"),
+            *("a 2-digit one", "a two-digit one", "5-minute", "eleven-year-old"),
+            *(
+                "forty-five",
+                "forty five",
+                "five hundred",
+                "two hundred and six",
+                "a hundred and six",
+            ),
+            *("two point five", "twenty-fifth", "three thousand", "31,024", "1,024,000", "512,512"),
+        ],
+    )
+    def test_a_part_of_a_number_names_none(self, text: str) -> None:
+        assert named_answer(text, self.NUMBERS) is None
+
+    @pytest.mark.parametrize(
+        ("text", "number"),
+        [
+            *(
+                ("5.", "5"),
+                ("5, 7", "5"),
+                ("7,5", "7"),
+                ("2,4,8", "2"),
+                ("5!", "5"),
+                ("**5**", "5"),
+            ),
+            *(("answer: 5", "5"), ("answer - 5", "5"), ("answer \N{EN DASH} 5", "5"), ("x=5", "5")),
+            *(("answer--5", "5"), ("answer\N{EM DASH}5", "5"), ("well...5", "5"), ("No.5", "5")),
+            *(("#5", "5"), ("5%", "5"), ("$5", "5"), ("5 km", "5"), ("5-", "5"), ("(5)", "5")),
+            *(("4.5, so 5", "5"), ("-5? No, 7", "7"), ("5 - 7", "5"), ("3-5, say 4", "4")),
+            *(("1,024", "1024"), ("1024", "1024"), ("1\N{NO-BREAK SPACE}024.", "1024")),
+            *(("Sixty four", "64"), ("SIXTY-FOUR", "64"), ("Seven.", "7"), ("six or seven", "6")),
+            *(("one and two", "2"), ("twenty, five", "5"), ("forty-five; nine", "9")),
+        ],
+    )
+    def test_a_whole_number_is_named(self, text: str, number: str) -> None:
+        found = named_answer(text, self.NUMBERS)
+        assert found is not None and self.NUMBERS[found][0] == number
+
+    def test_an_alias_may_write_its_number_otherwise(self) -> None:
+        assert named_answer("1024", [["1,024"]]) == named_answer("1,024", [["1,024"]]) == 0
+        assert named_answer("-5", [["5"], ["-5"]]) == 1
+        assert (
+            named_answer("3.14", [["3"], ["3.14"]]) == 1
+            and named_answer("3.141", [["3.14"]]) is None
+        )
+
+    def test_names_with_numbers_are_found_as_other_names_are(self) -> None:
+        names = ["Windows 10", "Modula-2", "18-wheeler", "1920s", "July 4", "a hundred", "100 m"]
+        answers = [[name] for name in names]
+        for place, name in enumerate(names):
+            for text in (
+                name,
+                f"({name})",
+                f"well-{name}",
+                f"{name}-Peru",
+                f"3: {name}",
+                f"5 {name}",
+            ):
+                assert named_answer(text, answers) == place, text
+        assert named_answer("Windows 10.1", answers) == 0
+        assert named_answer("1-Peru, 2-Chile", [["Chile"], ["Peru"]]) == 1
+        assert named_answer("Peru-2024", [["Peru"]]) == 0
+        assert named_answer("$5.50 or 4.5%", [["$5"], ["5%"]]) is None
+
+    def test_many_numbers_take_no_time(self) -> None:
+        """Each mention against each other would need minutes; this takes a tenth of a second."""
+        started = time.process_time()
+        for piece in ("1 ", "1-", "1.", "-", "1,000", "twenty ", "hundred and ", "point one "):
+            named_answer(piece * 20_000 + " 1", [["1"], ["twenty"], ["hundred"]])
+        assert time.process_time() - started < 30
+
     def test_finds_the_first_of_many_whatever_their_order(self) -> None:
         answers = [["one"], ["twenty two", "22"], ["twenty"], ["three hundred"], ["four"]]
         generator = random.Random(0)
@@ -280,6 +385,8 @@ class TestNamedAnswer:
             named_answer("Peru", ["Peru"])
         with pytest.raises(ValueError, match="must have a visible character, got ' '"):
             named_answer("Peru", [["Peru", " "]])
+        with pytest.raises(ValueError, match=r"prompt 'Where\?': .* got the bare string 'Peru'"):
+            AnswerList()(["Here?", "Where?"], ["Peru"] * 2, answers=[[["Peru"]], ["Peru"]])
 
 
 class TestAnswerList:

@@ -1,7 +1,7 @@
 """The instrument: prompts → run folder → report → comparison with a verdict."""
 
 from diversify.evaluation.compare import Comparison, compare
-from diversify.evaluation.evaluate import Report, evaluate, load_report
+from diversify.evaluation.evaluate import evaluate
 from diversify.evaluation.exporters import model_index
 from diversify.evaluation.frontier import Frontier, Standing, frontier
 from diversify.evaluation.frontiers import FrontierGap, compare_frontiers
@@ -10,6 +10,7 @@ from diversify.evaluation.importers import import_run
 from diversify.evaluation.markdown import markdown_summary
 from diversify.evaluation.panel import Panel, panel
 from diversify.evaluation.prompt_sets import PromptRow, PromptSet, load_prompts, shipped_sets
+from diversify.evaluation.reports import Report, load_report
 from diversify.evaluation.runs.drawing import draw_rows
 from diversify.evaluation.runs.merging import merge_runs, merge_samples
 from diversify.evaluation.runs.parts import Shard

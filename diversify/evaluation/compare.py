@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from diversify.evaluation.evaluate import Report, load_report
-from diversify.evaluation.frontier import Frontier, Standing, frontier
-from diversify.evaluation.frontiers import FrontierGap, compare_frontiers
+from diversify.evaluation.frontier import Frontier
+from diversify.evaluation.frontiers import FrontierGap
 from diversify.evaluation.generate import write_atomically
 from diversify.evaluation.lengths import length_matched
-from diversify.evaluation.recipe import differing_fields, whatever_number
-from diversify.evaluation.richness import AMONG
+from diversify.evaluation.pairing import against_sweep, as_report, paired, swept
+from diversify.evaluation.recipe import whatever_number
+from diversify.evaluation.reports import Report
 from diversify.evaluation.statistics.change import CONFIDENCE, Change, paired_change, with_holm
 from diversify.evaluation.statistics.inference import POWER, clusters_of
 from diversify.evaluation.verdict import judge, primary_of, told_change
@@ -132,8 +132,8 @@ def compare(
         ValueError: the reports' recipes differ (the fields are named), their prompts or groups of
             prompts differ, a margin names an unknown quality, or the after model is swept alone.
     """
-    before, after = _as_report(before), _as_report(after)
-    after, unequal = _paired(before, after, other_number=True)
+    before, after = as_report(before), as_report(after)
+    after, unequal = paired(before, after, other_number=True)
     pairs = before.samples, after.samples
     higher = _directions(before)
     clusters = clusters_of(before.heads, after.heads)
@@ -150,8 +150,8 @@ def compare(
     changes["measures"] = with_holm(changes["measures"], family)
     margin = _margins(before, margins)
     decides = _deciding(changes["qualities"], deciding)
-    curve, after_curve = _swept(before, sweep), _swept(after, after_sweep)
-    standings, gaps = _against_sweep(curve, after_curve, after, family, decides, resamples, seed)
+    curve, after_curve = swept(before, sweep), swept(after, after_sweep)
+    standings, gaps = against_sweep(curve, after_curve, after, family, decides, resamples, seed)
     kernels = [kernel["name"] for kernel in before.recipe["kernels"]]
     trained = kernels[0] if trained_kernel is None else trained_kernel
     known = {name.partition(",")[2] for name in changes["measures"]}
@@ -216,55 +216,6 @@ def compare(
     )
 
 
-def _as_report(report: Report | str | Path) -> Report:
-    return report if isinstance(report, Report) else load_report(report)
-
-
-def _paired(before: Report, after: Report, *, other_number: bool = False) -> tuple[Report, bool]:
-    """Insist on one recipe, and put the prompts in one order.
-
-    Returns:
-        The report after, and whether only the number of answers differs, where it may.
-    """
-    old, new = before.recipe, after.recipe
-    changed = differing_fields(old, new)
-    if changed and not (changed == ["samples"] and other_number):
-        listed = "; ".join(f"{name}: {old[name]!r} against {new[name]!r}" for name in changed)
-        raise ValueError(f"the reports were not made by one recipe: {listed}")
-    after = after.ordered(before.ids)
-    unequal = bool(changed) or _uneven(before, after)
-    if unequal and not any(name.startswith(tuple(AMONG)) for name in old["measures"]):
-        raise ValueError(
-            f"the reports have {old['samples']} and {new['samples']} answers a prompt, not the same "
-            "number for each, and most measures grow with it: evaluate both runs with the measure "
-            "vendi@K or coverage@K, K at most the smallest number; they compare by that and by mean "
-            "distance"
-        )
-    return after, unequal
-
-
-def _uneven(before: Report, after: Report) -> bool:
-    """Say whether a prompt has more answers in one report, where not all have equally many."""
-    if not isinstance(before.recipe["samples"], list):
-        return False
-    rows = zip(before.samples, after.samples, strict=True)
-    return any(len(old["generations"]) != len(new["generations"]) for old, new in rows)
-
-
-def _same_model(before: Report, swept: Report) -> None:
-    """Insist that a report of the sweep differs from `before` in temperature alone."""
-    for part in ("engine", "strategy", "sampling"):
-        old, new = (
-            dict(report.summary["config"]["settings"].get(part, {})) for report in (before, swept)
-        )
-        for settings in (old, new):
-            settings.pop("temperature", None)
-        if old != new:
-            raise ValueError(
-                f"{swept.label} is no temperature of {before.label}: its {part} differs"
-            )
-
-
 def _directions(report: Report) -> dict[str, bool]:
     (directions,) = report.summary["higher_is_better"].values()
     found: dict[str, bool] = directions
@@ -308,7 +259,8 @@ def _statistics(
     return {
         "interval": "BCa bootstrap, stretched to what the test does not reject",
         "test": "two-sided sign flips of the paired differences",
-        "standings": "as the interval, of what each prompt adds to the gap to first order, "
+        "standings": "as the interval, over prompts scored everywhere, of what each adds to the gap to "
+        "first order, "
         "stretched to a percentile bootstrap that matches quality anew; p is the larger of both",
         "family": family,
         "correction": "Holm",
@@ -345,34 +297,3 @@ def _deciding(qualities: dict[str, Change], names: Sequence[str] | None) -> list
             f"deciding takes measured qualities ({list(qualities)}), got {list(names)}"
         )
     return list(names)
-
-
-def _swept(model: Report, sweep: Sequence[Report | str | Path]) -> Frontier | None:
-    reports = [_as_report(report) for report in sweep]
-    for report in reports:
-        _paired(model, report)
-        _same_model(model, report)
-    return frontier(reports) if reports else None
-
-
-def _against_sweep(
-    curve: Frontier | None,
-    after_curve: Frontier | None,
-    after: Report,
-    measures: Sequence[str],
-    qualities: Sequence[str],
-    resamples: int,
-    seed: int,
-) -> tuple[list[Standing], list[FrontierGap]]:
-    if curve is None:
-        if after_curve is not None:
-            raise ValueError("a sweep of the after model needs one of the before model beside it")
-        return [], []
-    options: dict[str, Any] = {
-        "measures": measures,
-        "qualities": qualities,
-        "resamples": resamples,
-        "seed": seed,
-    }
-    standings = curve.standings(after, **options)
-    return standings, compare_frontiers(curve, after_curve, **options) if after_curve else []

@@ -233,7 +233,8 @@ def score_enumerable(
             order; uniform where it is missing.
 
     Raises:
-        ValueError: No prompt has answers, or a target does not fit its answers.
+        ValueError: No prompt has answers, or those of one are no lists of aliases, or its target
+            does not fit them (the prompt is named).
     """
     if not any(row.get(column) for row in run.rows):
         raise ValueError(f"no prompt of {run.path} has valid answers in a column {column!r}")
@@ -241,7 +242,10 @@ def score_enumerable(
     most = max(len(row["generations"]) for row in run.rows)
     sizes = [draws for draws in DRAWS if draws <= most]
     for row in run.rows:
-        found, counts = _values(row, row.get(column), row.get(target_column), sizes)
+        try:
+            found, counts = _values(row, row.get(column), row.get(target_column), sizes)
+        except ValueError as error:
+            raise ValueError(f"{run.path}, prompt {row['id']!r}: {error}") from error
         values.append(found)
         details.append({"answer_counts": counts})
     return protocol_report(
@@ -288,11 +292,12 @@ def _target(target: ArrayLike | None, size: int) -> Floats:
     """Return a target distribution (size,), the uniform one if none is given."""
     if target is None:
         return np.full(size, 1.0 / size)
-    q = np.asarray(target, dtype=np.float64)
+    wanted = f"a target must be {size} probabilities above 0 of sum 1, got"
+    try:
+        q = np.asarray(target, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:  # text, an object, lists of no shape
+        raise ValueError(f"{wanted} {target!r:.60}") from error
     if q.shape != (size,) or not (q > 0).all() or abs(q.sum() - 1.0) > 1e-6:
-        raise ValueError(
-            f"a target must be {size} probabilities above 0 of sum 1, got shape {q.shape}, "
-            f"sum {q.sum():.6g}"
-        )
+        raise ValueError(f"{wanted} {target!r:.60} of shape {q.shape}, sum {q.sum():.6g}")
     normalised: Floats = q / q.sum()
     return normalised

@@ -12,10 +12,10 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
-from diversify.evaluation.evaluate import Report, load_report
 from diversify.evaluation.generate import write_atomically
 from diversify.evaluation.markdown import markdown_summary
 from diversify.evaluation.prompt_sets import HUB_SETS
+from diversify.evaluation.reports import Report, load_report
 from diversify.evaluation.verdict import PRIMARY
 
 __all__ = [

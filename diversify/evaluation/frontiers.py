@@ -7,12 +7,13 @@ it for every quality that both models reach.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from diversify.evaluation.frontier import Frontier
-from diversify.evaluation.statistics.gaps import CurveGap, curve_gap
-from diversify.evaluation.statistics.inference import FEWEST, clusters_of, count_units
+from diversify.evaluation.frontier import Frontier, noted, too_few
+from diversify.evaluation.statistics.complete import complete_cases
+from diversify.evaluation.statistics.gaps import curve_gap
+from diversify.evaluation.statistics.inference import clusters_of
 
 __all__ = ["FrontierGap", "compare_frontiers"]
 
@@ -88,7 +89,8 @@ def compare_frontiers(
     """Compare two swept models at equal quality, for each primary measure and each quality.
 
     A curve is straight between its temperatures, which makes a bent one look lower the fewer there
-    are: sweep both models at the same temperatures.
+    are: sweep both models at the same temperatures. Only prompts with a value at every temperature
+    of both curves count, and a note says how many do not.
 
     Args:
         before: The base model's frontier.
@@ -107,34 +109,40 @@ def compare_frontiers(
     ids = before.reports[0].ids
     after = Frontier(tuple(report.ordered(ids) for report in after.reports), after.temperatures)
     clusters = clusters_of(*(report.heads for report in (*before.reports, *after.reports)))
-    units = count_units(clusters, len(ids))
+    options: dict[str, Any] = {"resamples": resamples, "seed": seed}
     first = before.reports[0]
     found = []
     for measure in first.names("measures"):
         if measure not in measures and measure.partition(",")[0] not in measures:
             continue
         for quality in first.names("qualities") if qualities is None else qualities:
-            curves = before.curve(measure, quality), after.curve(measure, quality)
-            if curves[0] is None or curves[1] is None:
-                note = " (a curve is scored at fewer than two temperatures)"
-                found.append(_unknown(measure, quality, note))
-                continue
-            gap = curve_gap(curves[0], curves[1], clusters=clusters, resamples=resamples, seed=seed)
-            found.append(
-                _unknown(measure, quality, " (the two reach no common quality)")
-                if gap is None
-                else _told(measure, quality, gap, units)
-            )
+            found.append(_compared(before, after, measure, quality, clusters, options))
     return found
 
 
-def _unknown(measure: str, quality: str, note: str) -> FrontierGap:
-    nothing = (-math.inf, math.inf)
-    return FrontierGap(measure, quality, None, nothing, None, None, None, None, nothing, None, note)
-
-
-def _told(measure: str, quality: str, gap: CurveGap, units: int) -> FrontierGap:
-    few = units < FEWEST
+def _compared(
+    before: Frontier,
+    after: Frontier,
+    measure: str,
+    quality: str,
+    clusters: Sequence[Hashable] | None,
+    options: Mapping[str, Any],
+) -> FrontierGap:
+    curves = before.curve(measure, quality), after.curve(measure, quality)
+    if curves[0] is None or curves[1] is None:
+        return _unknown(measure, quality, "a curve is scored at fewer than two temperatures")
+    cases = complete_cases(*curves[0], *curves[1], clusters=clusters)
+    if not cases.units:
+        return _unknown(measure, quality, "no prompt is scored at every temperature of both")
+    old, new = (cases.columns[0], cases.columns[1]), (cases.columns[2], cases.columns[3])
+    notes = [before.lacks(curves[0]), after.lacks(curves[1])]
+    sides = [
+        f"{side} {note}" for side, note in zip(("before", "after"), notes, strict=True) if note
+    ]
+    gap = curve_gap(old, new, clusters=cases.clusters, **options)
+    if gap is None:
+        return _unknown(measure, quality, "the two reach no common quality", *sides, cases.told())
+    few = too_few(cases.units)
     shown = min(gap.smallest.ci95[0], gap.weakest.ci95[0]) >= 0 and gap.mean.ci95[0] > 0
     return FrontierGap(
         measure=measure,
@@ -147,5 +155,11 @@ def _told(measure: str, quality: str, gap: CurveGap, units: int) -> FrontierGap:
         smallest_at=gap.smallest_at,
         smallest_ci95=gap.smallest.ci95,
         dominates=None if few else shown,
-        note=f" (only {units} independent prompts)" if few else "",
+        note=noted(few, *sides, cases.told()),
     )
+
+
+def _unknown(measure: str, quality: str, *notes: str) -> FrontierGap:
+    nothing = (-math.inf, math.inf)
+    note = noted(*notes)
+    return FrontierGap(measure, quality, None, nothing, None, None, None, None, nothing, None, note)

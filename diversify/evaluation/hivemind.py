@@ -75,8 +75,10 @@ def intra_similarity(E: ArrayLike) -> float:
 def similarity_histogram(values: ArrayLike) -> Floats:
     """Share of the prompts in each tenth of the similarities from 0 to 1, in percent: (10,).
 
-    A value on an edge counts in the upper tenth, 1 in the last one. What lies outside counts among
-    the prompts and in no tenth, so the shares may add up to less than 100.
+    The tenths are those of `np.histogram`, as published. A value on an edge counts in the upper one
+    and 1 in the last, but for 0.3, 0.6 and 0.7: as floats these edges lie a little above the
+    numbers, which so count in the lower one. What lies outside 0 to 1 counts among the prompts and
+    in no tenth, so the shares may add up to less than 100.
 
     Args:
         values: Similarities (p,), one a prompt: the mean over its pairs of answers.

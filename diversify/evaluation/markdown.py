@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from diversify.evaluation.statistics.change import Change
 from diversify.evaluation.wording.apart import labels_apart, run_of
 from diversify.evaluation.wording.visible import visible
 from diversify.evaluation.wording.written import MINUS, NONE, cuts_told, p_told, style_of
+from diversify.reading import read_json
 
 __all__ = ["markdown_summary", "markdown_table"]
 
@@ -38,7 +38,8 @@ def markdown_summary(comparison: Comparison | Mapping[str, Any] | str | Path) ->
         comparison: What `compare` gives, the content of a `comparison.json`, or its path.
 
     Raises:
-        ValueError: It lacks `measures` or `verdict`, and so is no comparison.
+        ValueError: There is no such file, it is no JSON object, or it lacks `measures` or `verdict`
+            and so is no comparison.
 
     Example:
         >>> change = {"before": 2.0, "after": 3.0, "difference": 1.0, "ci95": [0.5, 1.5], "n_prompts": 9}
@@ -60,10 +61,10 @@ def _comparison(comparison: Comparison | Mapping[str, Any] | str | Path) -> Mapp
         return comparison.as_json()
     if isinstance(comparison, Mapping):
         return comparison
-    found = json.loads(Path(comparison).read_text("utf-8"))
-    if not isinstance(found, dict):
-        raise ValueError(f"{comparison} is no comparison: it holds a {type(found).__name__}")
-    return found
+    path = Path(comparison)
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}: a comparison is one, its comparison.json")
+    return read_json(path)
 
 
 def _summary(comparison: Mapping[str, Any]) -> Iterator[str]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diversify.engines import Prompt, text_of
+from diversify.quality.numbers import number_spans, ungrouped
 from diversify.quality.rules import Completion, check_margin, check_pairs
 
 __all__ = ["AnswerKernel", "AnswerKernels", "AnswerList", "folded", "named_answer", "whole_words"]
@@ -30,7 +31,8 @@ class AnswerList:
         name: How reports call it.
 
     Raises:
-        ValueError: If the margin is impossible; when called, if the column has the wrong length.
+        ValueError: If the margin is impossible; when called, if the column has the wrong length or
+            answers that `named_answer` cannot read (the prompt is named).
 
     Example:
         >>> valid = AnswerList()
@@ -68,10 +70,15 @@ class AnswerList:
             raise ValueError(
                 f"column {self.column!r} has {len(lists)} rows for {len(completions)} completions"
             )
-        return [
-            float(named_answer(text_of(completion), answers) is not None) if answers else None
-            for completion, answers in zip(completions, lists, strict=True)
-        ]
+        rows = zip(prompts, completions, lists, strict=True)
+        return [self._judge(*row) if row[2] else None for row in rows]
+
+    @staticmethod
+    def _judge(prompt: Prompt, completion: Completion, answers: Sequence[Sequence[str]]) -> float:
+        try:
+            return float(named_answer(text_of(completion), answers) is not None)
+        except ValueError as error:
+            raise ValueError(f"prompt {text_of(prompt)!r:.60}: {error}") from error
 
 
 def named_answer(text: str, answers: Sequence[Sequence[str]]) -> int | None:
@@ -82,12 +89,19 @@ def named_answer(text: str, answers: Sequence[Sequence[str]]) -> int | None:
     aliases. Scripts that do not separate words (Chinese, Japanese, Thai) match only between spaces
     or punctuation.
 
+    A number in the text counts as a name of its own, so that no part of one is taken for the whole:
+    "4.5", "-5", "10,000", "3-5", "1/2", "5:30", "COVID-19", "2-digit", "forty-five" and "five
+    hundred" do not name 4, 5, 10 and so on. ("Windows 10" is longer than the "10.1" that it
+    overlaps, and counts.) What is counted, and in which unit, does not matter: "#5", "$5", "5%" and
+    "answer - 5" name 5, and a list "2,4,8" names 2. A comma before three digits separates
+    thousands: "1,024" is 1024, and "128,256" one number.
+
     Args:
         text: A completion.
         answers: For each answer its aliases.
 
     Raises:
-        ValueError: If an answer is no list of aliases.
+        ValueError: If an answer is no list of aliases, or an alias is blank.
 
     Example:
         >>> countries = [["Guinea"], ["Papua New Guinea", "PNG"], ["Côte d'Ivoire", "Ivory Coast"]]
@@ -97,6 +111,8 @@ def named_answer(text: str, answers: Sequence[Sequence[str]]) -> int | None:
         2
         >>> named_answer("Guineas", countries) is None
         True
+        >>> named_answer("4.5, so 5", [["4", "four"], ["5", "five"]])
+        1
     """
     if isinstance(answers, str) or not isinstance(answers, Sequence):
         raise ValueError(f"answers are a list of lists of aliases, got {answers!r:.60}")
@@ -105,16 +121,26 @@ def named_answer(text: str, answers: Sequence[Sequence[str]]) -> int | None:
             raise ValueError(f"an answer is a list of aliases, got the bare string {answer!r}")
         if not isinstance(answer, Sequence) or not all(isinstance(alias, str) for alias in answer):
             raise ValueError(f"an answer is a list of aliases, got {answer!r:.60}")
-    haystack = folded(text)
+    haystack = folded(ungrouped(text))
     found = [
         _Mention(match.start(), match.end(), index)
         for index, aliases in enumerate(answers)
-        for plain, pattern in map(whole_words, aliases)
+        for plain, pattern in map(_alias, aliases)
         if plain in haystack
         for match in pattern.finditer(haystack)
     ]
-    free = [mention for mention in found if not any(other.beats(mention) for other in found)]
-    return min(free).answer if free else None
+    if not found:
+        return None
+    found += [_Mention(*span, _NUMBER) for span in number_spans(haystack)]
+    taken, first = bytearray(len(haystack)), None
+    for mention in sorted(found, key=_Mention.rank):
+        # Those before it are no shorter: one that overlaps it holds its first or last character.
+        if taken[mention.start] or taken[mention.end - 1]:
+            continue
+        taken[mention.start : mention.end] = bytes([1]) * (mention.end - mention.start)
+        if mention.answer != _NUMBER and (first is None or mention.start < first.start):
+            first = mention
+    return None if first is None else first.answer
 
 
 class AnswerKernel:
@@ -171,22 +197,37 @@ class AnswerKernels:
         return AnswerKernel(value or [])
 
 
+@lru_cache(maxsize=1 << 16)
+def _alias(name: str) -> tuple[str, re.Pattern[str]]:
+    return whole_words(ungrouped(name))
+
+
+_NUMBER = -1
+"""What a number names that stands in a text and not, as it is, on the list."""
+
+
 class _Mention(NamedTuple):
     start: int
     end: int
     answer: int
 
-    def beats(self, other: _Mention) -> bool:
-        """Overlap the other one and be longer."""
-        overlap = self.start < other.end and other.start < self.end
-        return overlap and self.end - self.start > other.end - other.start
+    def rank(self) -> tuple[int, bool, int, int]:
+        """Sort the longer ones first; of equal ones those that are on the list, then the earlier."""
+        return self.start - self.end, self.answer == _NUMBER, self.start, self.answer
 
 
-_TYPOGRAPHY = str.maketrans("\u2018\u2019\u2010\u2011\u2013", "''---")
+_TYPOGRAPHY = str.maketrans("\u2018\u2019\u2010\u2011\u2013\u2212", "''----")
+# Letters with a stroke, and joined ones, do not decompose into a plain letter and a mark.
+_LETTERS = str.maketrans(
+    {"ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ŧ": "t", "\u0131": "i"}
+    | {"æ": "ae", "œ": "oe", "ð": "d", "þ": "th"}
+)
 
 
 def folded(text: str) -> str:
-    """Fold case, accents, typographic quotes and hyphens, and white space.
+    """Fold case, accents, letters as they are written abroad, typography and white space.
+
+    "Łódź" and "Lodz" become one, as do "Æsir" and "Aesir"; "ö" is "o" and not "oe".
 
     Example:
         >>> folded("  Café\N{EN DASH}Bar ")
@@ -194,7 +235,7 @@ def folded(text: str) -> str:
     """
     folded = unicodedata.normalize("NFKD", text.translate(_TYPOGRAPHY)).casefold()
     kept = "".join(character for character in folded if not unicodedata.combining(character))
-    return " ".join(kept.split())
+    return " ".join(kept.translate(_LETTERS).split())
 
 
 @lru_cache(maxsize=1 << 16)

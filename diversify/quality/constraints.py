@@ -103,8 +103,8 @@ class Constraints:
 
     Raises:
         ValueError: If an option is impossible or a constraint of `always` cannot be read; when
-            called, if one of a row cannot, before anything is judged, or a column has the wrong
-            length.
+            called, if one of a row cannot (the prompt is named), before anything is judged, or a
+            column has the wrong length.
 
     Example:
         >>> row = {"instruction_id_list": [["punctuation:no_comma", "startend:end_checker"]] * 2,
@@ -162,7 +162,10 @@ class Constraints:
             self._column(self.arguments, columns, count),
             strict=True,
         )
-        constraints = [self._of_every_prompt() + self._of_row(*row) for row in rows]
+        always = self._of_every_prompt()
+        constraints = [
+            always + self._of_row(prompt, *row) for prompt, row in zip(prompts, rows, strict=True)
+        ]
         texts = [text_of(completion) for completion in completions]
         return [self._judge(text, own) for text, own in zip(texts, constraints, strict=True)]
 
@@ -187,8 +190,14 @@ class Constraints:
             read.append(_read(each["id"], rest))
         return read
 
-    def _of_row(self, names: Any, arguments: Any) -> list[Constraint]:
+    def _of_row(self, prompt: Prompt, names: Any, arguments: Any) -> list[Constraint]:
         """Read the constraints of one prompt."""
+        try:
+            return self._read_row(names, arguments)
+        except ValueError as error:
+            raise ValueError(f"prompt {text_of(prompt)!r:.60}: {error}") from error
+
+    def _read_row(self, names: Any, arguments: Any) -> list[Constraint]:
         names = [] if names is None else names
         arguments = [None] * len(names) if arguments is None else arguments
         for column, value in ((self.names, names), (self.arguments, arguments)):

@@ -146,7 +146,10 @@ def sections_of(text: str, splitter: str) -> list[str]:
 
 
 def mentions(text: str, keyword: str) -> int:
-    """Count a keyword as a whole word, whatever its case and accents, as `named_answer` finds names.
+    """Count a keyword as a whole word, whatever its case and accents.
+
+    A number is a word like others: "2024" is found in "2024-05-01", where `named_answer`, which asks
+    for the value, finds none.
 
     IFEval's code finds a required "art" in "party", and reads a keyword as a regular expression,
     which "C++" is not.

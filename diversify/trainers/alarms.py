@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from diversify.evaluation.compare import Comparison
-from diversify.evaluation.evaluate import Report
+from diversify.evaluation.reports import Report
 from diversify.evaluation.statistics.change import Change
 from diversify.evaluation.verdict import PRIMARY, told_change
 

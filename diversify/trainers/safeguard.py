@@ -34,9 +34,10 @@ from diversify.decoding import Direct
 from diversify.engines import Sampling
 from diversify.engines.transformers import TransformersEngine
 from diversify.evaluation.compare import compare
-from diversify.evaluation.evaluate import Report, evaluate, load_report
+from diversify.evaluation.evaluate import evaluate
 from diversify.evaluation.generate import Run, prompts_digest, run_settings, write_atomically
 from diversify.evaluation.prompt_sets import PromptSet
+from diversify.evaluation.reports import Report, load_report
 from diversify.evaluation.verdict import PRIMARY
 from diversify.kernels import Kernel, NgramKernel, check_integer
 from diversify.measures import MEASURES

@@ -50,7 +50,7 @@ class Page(HTMLParser):
         return " ".join("".join(self.texts).split())
 
 
-def change(before, after, low=None, high=None, *, higher=True, n=3, improved=0.5):
+def change(before, after, low=None, high=None, *, higher=True, n=12, improved=0.5):
     """A Change; without bounds the interval lies closely around the difference."""
     difference = after - before
     ci95 = (difference - 0.01 if low is None else low, difference + 0.01 if high is None else high)

@@ -161,6 +161,32 @@ class TestRuns:
         with pytest.raises(ValueError, match="a target must be 4 probabilities"):
             self.scored(["Peru"], answers=self.ANSWERS, target=[0.5, 0.5])
 
+    @pytest.mark.parametrize(
+        ("columns", "message"),
+        [
+            ({"target": "x"}, "a target must be 4 probabilities above 0 of sum 1, got 'x'"),
+            ({"target": {"Peru": 1}}, r"a target must be 4 probabilities .* got \{'Peru': 1\}"),
+            (
+                {"target": [[1], [2, 3]]},
+                r"a target must be 4 probabilities .* got \[\[1\], \[2, 3\]\]",
+            ),
+            ({"target": [0.1] * 4}, r"got \[0\.1, 0\.1, 0\.1, 0\.1\] of shape \(4,\), sum 0\.4"),
+            ({"target": [10**400] * 4}, "a target must be 4 probabilities above 0 of sum 1"),
+            ({"answers": ["Peru"]}, "an answer is a list of aliases, got the bare string 'Peru'"),
+            ({"answers": [["Peru", " "]]}, "must have a visible character, got ' '"),
+        ],
+    )
+    def test_a_row_that_cannot_be_scored_is_named(self, columns, message: str) -> None:
+        with pytest.raises(ValueError, match=f"^run, prompt 'p': .*{message}"):
+            self.scored(["Peru"], **({"answers": self.ANSWERS} | columns))
+
+    def test_a_number_is_valid_as_a_whole(self) -> None:
+        """Of four texts two name a digit: 5 and, of the list without spaces, 2."""
+        digits = [[str(digit)] for digit in range(2, 10)]
+        found = self.scored(["4.5", "10,000", "It is 5.", "2,4,8"], answers=digits)
+        assert found["valid_rate"] == 0.5
+        assert found["answer_counts"] == [1, 0, 0, 1, 0, 0, 0, 0]
+
     def test_nothing_valid_is_a_rate_of_zero_and_no_distribution(self) -> None:
         found = self.scored(["Rome", ""], answers=self.ANSWERS)
         assert found["valid_rate"] == found["coverage"] == 0.0

@@ -117,7 +117,19 @@ def test_a_name_cannot_leave_its_cell():
 @pytest.mark.parametrize("content", ['{"results": {}}', "[1]"])
 def test_what_is_no_comparison_is_refused(tmp_path, content):
     (tmp_path / "c.json").write_text(content)
-    with pytest.raises(ValueError, match=r"comparison"):
+    with pytest.raises(
+        ValueError, match=r"a comparison has measures|c\.json: expected a JSON object"
+    ):
+        markdown_summary(tmp_path / "c.json")
+
+
+def test_a_summary_of_no_file_or_no_json_names_the_path(tmp_path):
+    with pytest.raises(ValueError, match=r"there is no file .*none\.json"):
+        markdown_summary(tmp_path / "none.json")
+    with pytest.raises(ValueError, match="there is no file"):
+        markdown_summary(str(tmp_path))
+    (tmp_path / "c.json").write_text("{x")
+    with pytest.raises(ValueError, match=r"c\.json: not valid JSON"):
         markdown_summary(tmp_path / "c.json")
 
 

@@ -7,7 +7,13 @@ import pytest
 
 from diversify.cli import main
 from diversify.cli.tables import verdict_table
-from diversify.evaluation import compare, compare_frontiers, frontier, markdown_summary
+from diversify.evaluation import (
+    Report,
+    compare,
+    compare_frontiers,
+    frontier,
+    markdown_summary,
+)
 from diversify.evaluation.report import render
 
 STEPS = [(0.2, -1.0, 0.3), (0.4, -2.0, 0.6), (0.8, -3.0, 1.0)]
@@ -72,6 +78,38 @@ def test_the_order_of_prompts_does_not_matter_and_groups_count_once(swept):
         for sample in report.samples:
             del sample["group"]
     assert gaps(before, after) == straight
+
+
+def unscored(report, numbers):
+    for number in numbers:
+        report.samples[number]["qualities"]["likelihood"] = None
+
+
+def test_prompts_not_scored_everywhere_are_left_out_of_both_curves(swept):
+    """As if prompts 2 and 7 had never been asked; and of five that are left nothing follows."""
+    before, after = swept(), swept((0.1, 0.1, 0.1), seed=50)
+    unscored(before[0], [2])
+    unscored(after[1], [7])
+    found = gaps(before, after)[0]
+    assert found.note == " (2 of 24 prompts not scored everywhere are left out)"
+    without = [
+        [
+            Report(report.summary, [row for row in report.samples if row["id"] not in ("p2", "p7")])
+            for report in reports
+        ]
+        for reports in (before, after)
+    ]
+    assert found == gaps(*without)[0]._replace(note=found.note) and found.dominates is True
+    unscored(after[2], range(6, 24))
+    few = gaps(before, after)[0]
+    assert few.dominates is None and few.note.startswith(" (only 5 independent prompts; 19 of 24")
+    unscored(after[2], range(24))
+    unscored(after[0], range(6))
+    assert gaps(before, after)[0].note.startswith(" (after scored at 2 of 3 temperatures; 7 of 24")
+    unscored(after[1], range(6, 24))
+    nothing = gaps(before, after)[0]
+    assert nothing.gap is None and nothing.dominates is None
+    assert nothing.told() == "(no prompt is scored at every temperature of both)"
 
 
 def test_what_shares_no_quality_or_was_not_scored_cannot_be_said(swept):

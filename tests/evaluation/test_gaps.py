@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from diversify.evaluation.statistics.complete import complete_cases
 from diversify.evaluation.statistics.gaps import curve_gap, point_gap, resampled_means
 from diversify.evaluation.statistics.inference import mean_interval, sign_flip_test
 
@@ -77,15 +78,39 @@ def test_copies_of_a_prompt_in_a_cluster_add_nothing(curve, point):
     assert np.ptp(apart.ci95) < 0.8 * np.ptp(once.ci95)
 
 
-def test_unscored_prompts_are_left_out_of_their_mean_alone(curve, point):
-    """Of ten more prompts nothing but the point's diversity is known: the curve stays where it is."""
-    nothing = np.full((3, 10), np.nan)
-    rows = [np.hstack([column, nothing]) for column in curve]
-    own = np.hstack([point[0], np.full(10, point[0].mean())])
-    at = np.hstack([point[1], nothing[0]])
-    gap = point_gap(*rows, own, at, resamples=500)
-    assert gap.value == pytest.approx(point_gap(*curve, *point, resamples=500).value)
-    assert all(map(math.isfinite, gap.ci95))
+def test_complete_cases_by_hand():
+    """Prompt 1 lacks a value in a row of the first, prompt 3 in the second: 0 and 2 are left."""
+    first = np.array([[1.0, 2.0, 3.0, 4.0], [5.0, np.nan, 7.0, 8.0]])
+    second = np.array([9.0, 9.5, 10.0, np.nan])
+    found = complete_cases(first, second, clusters=["a", "b", "a", "c"])
+    assert [column.tolist() for column in found.columns] == [[[1, 3], [5, 7]], [9, 10]]
+    assert (found.clusters, found.units, found.lost, found.prompts) == (["a", "a"], 1, 2, 4)
+    assert found.told() == "2 of 4 prompts not scored everywhere are left out"
+    alone = complete_cases(first)
+    assert (alone.clusters, alone.units, alone.lost) == (None, 3, 1)
+    assert complete_cases(second[:3]).told() == ""
+    none = complete_cases(first, np.full(4, np.nan), clusters=["a"] * 4)
+    assert (none.units, none.columns[0].shape, none.clusters) == (0, (2, 0), [])
+
+
+def test_a_point_on_the_curve_stays_there_when_hard_prompts_are_not_scored():
+    """Half-way for every prompt, and no gap; the means over what each has would part by 1/2.
+
+    Twenty hard prompts have qualities -3 and -4, as many easy ones -1 and -2, diversity 3 and 6.
+    Without six hard ones the point's mean is (14 * -3.5 + 20 * -1.5) / 34 = -2.32 and not -2.5.
+    """
+    hard = np.repeat([-3.0, -1.0], 20)
+    diversity, quality = np.repeat([[3.0], [6.0]], 40, axis=1), np.stack([hard, hard - 1])
+    own, at = diversity.mean(axis=0), quality.mean(axis=0)
+    at[:6] = np.nan
+    cases = complete_cases(diversity, quality, own, at)
+    gap = point_gap(*cases.columns, resamples=500)
+    assert (gap.value, gap.p_value) == (pytest.approx(0.0, abs=1e-12), 1.0) and cases.units == 34
+    assert np.nanmean(at) == pytest.approx(-2.5 + 0.176, abs=1e-3)
+    with pytest.raises(ValueError, match="got 6 of 40 without one"):
+        point_gap(diversity, quality, own, at)
+    with pytest.raises(ValueError, match="got 6 of 40 without one"):
+        curve_gap((diversity, quality), (diversity, np.stack([at, at - 1])))
 
 
 def test_one_prompt_has_no_interval():
@@ -153,8 +178,11 @@ def test_resampled_means_by_hand():
         (lambda: resampled_means(np.ones((1, 3)), clusters=[1]), "1 for 3 prompts"),
         (
             lambda: point_gap(np.ones((2, 3)), np.ones((2, 3)), np.full(3, np.nan), np.ones(3)),
-            "1 of 6 rows have no value",
+            "got 3 of 3 without one",
         ),
+        (lambda: resampled_means(np.array([[1.0, np.nan]])), "got 1 of 2 without one"),
+        (lambda: resampled_means(np.ones((2, 0))), "got 0 of 0"),
+        (lambda: complete_cases(np.ones(3), clusters=[1]), "1 for 3 prompts"),
     ],
 )
 def test_what_cannot_be_bounded_is_refused(call, match):

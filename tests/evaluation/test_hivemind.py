@@ -75,6 +75,15 @@ class TestHistogram:
         counts = similarity_histogram([0.0, 0.1, 0.8, 0.79999, 1.0])
         assert counts.tolist() == [20, 20, 0, 0, 0, 0, 0, 20, 20, 20]
 
+    def test_three_edges_lie_above_the_number_of_their_name(self) -> None:
+        """3 * 0.1 is 0.30000000000000004, and so 0.3 is under the edge, for NumPy and the paper."""
+        edges = [tenth / 10 for tenth in range(11)]
+        lower = {tenth for tenth in range(10) if edges[tenth] < np.linspace(0, 1, 11)[tenth]}
+        assert lower == {3, 6, 7}
+        for tenth in range(10):
+            found = similarity_histogram([edges[tenth]])
+            assert found.argmax() == tenth - (tenth in lower)
+
     def test_what_is_outside_stays_among_the_prompts(self) -> None:
         assert similarity_histogram([-0.2, 0.5, 1.1, 0.55]).sum() == 50
 
@@ -289,5 +298,14 @@ class TestRuns:
         assert report.mean("difference") == pytest.approx(1.0)
         assert report.summary["unscored"] == {"within": 1, "across": 1, "difference": 1}
         assert report.rows[0]["wordings"] == 2
+        for named in (0, 0.0, "0"):
+            rows[0] |= {"id": "0"}
+            rows[1] |= {"paraphrase_of": named}
+            rows[2] |= {"paraphrase_of": "" if named else None}
+            report = score_paraphrases(Run(Path("run"), {}, rows), embedder=Axes())
+            assert [(row["id"], row["wordings"]) for row in report.rows] == [("0", 2), ("q", 1)]
+        rows[1] |= {"paraphrase_of": ["0"]}
+        with pytest.raises(ValueError, match=r"prompt 'p2', column 'paraphrase_of': an id is"):
+            score_paraphrases(Run(Path("run"), {}, rows), embedder=Axes())
         other = score_paraphrases(run, embedder=Axes(), column="nothing")
         assert [row["wordings"] for row in other.rows] == [1, 1, 1]

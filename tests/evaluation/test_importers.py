@@ -91,7 +91,13 @@ class TestLmEval:
         rows = [sample(0, ["a", "b"], filter=name) for name in ("first", "all")]
         assert import_run(lines(tmp_path / "s.jsonl", rows)).rows[0]["generations"] == ["a", "b"]
         rows[1] = sample(0, ["a", "c"], filter="all")
-        with pytest.raises(ValueError, match="line 2: the document 'doc-0' was logged before"):
+        message = "line 2: the document 'doc-0' was logged before, with other answers"
+        with pytest.raises(ValueError, match=message):
+            import_run(lines(tmp_path / "s.jsonl", rows))
+        rows = [sample(n, ["a"], doc={"id": "x", "prompt": f"Q{n}?"}) for n in range(2)]
+        with pytest.raises(
+            ValueError, match=r"line 2: the document 'x' .* before, with another prompt"
+        ):
             import_run(lines(tmp_path / "s.jsonl", rows))
 
     def test_the_old_layout_of_arguments(self, tmp_path):
@@ -326,10 +332,53 @@ class TestTables:
         with pytest.raises(ValueError, match="line 2: the id '7' had another prompt"):
             import_run(lines(tmp_path / "t.jsonl", rows))
 
+    @pytest.mark.parametrize("kind", [".csv", ".jsonl"])
+    def test_ids_that_number_the_answers_do_not_part_them(self, tmp_path, caplog, kind):
+        """15 rows, 0 to 14; three prompts, by turns, with five answers each."""
+        pets = ["cat", "dog", "owl"]
+        rows = [
+            {"id": n, "prompt": f"A {pets[n % 3]}?", "response": f"name {n}"} for n in range(15)
+        ]
+        with caplog.at_level(logging.WARNING):
+            run = import_run(write_table(tmp_path / f"t{kind}", rows))
+        assert [row["generations"] for row in run.rows] == [
+            [f"name {n}" for n in range(first, 15, 3)] for first in range(3)
+        ]
+        assert "15 ids stand for 3 different prompts, so they number the answers" in caplog.text
+        bare = [{key: row[key] for key in ("prompt", "response")} for row in rows]
+        again = import_run(write_table(tmp_path / f"bare{kind}", bare))
+        assert [row["id"] for row in again.rows] == [row["id"] for row in run.rows]
+
+    def test_rows_with_a_list_of_one_answer_are_such_rows_too(self, tmp_path):
+        rows = [{"id": n, "prompt": "P", "generations": [f"a{n}"]} for n in range(3)]
+        (row,) = import_run(lines(tmp_path / "t.jsonl", rows)).rows
+        assert row["generations"] == ["a0", "a1", "a2"]
+
+    def test_a_question_that_a_set_asks_twice_stays_two(self, tmp_path, caplog):
+        """Under each id two answers: the ids are of questions, whatever their wording."""
+        rows = [{"id": n // 2, "prompt": "P", "response": f"a{n}"} for n in range(4)]
+        with caplog.at_level(logging.WARNING):
+            run = import_run(lines(tmp_path / "t.jsonl", rows))
+        assert [(row["id"], row["generations"]) for row in run.rows] == [
+            ("0", ["a0", "a1"]),
+            ("1", ["a2", "a3"]),
+        ]
+        assert "2 ids stand for 1 different prompts; prompts with several ids" in caplog.text
+        caplog.clear()
+        rows = [{"id": n, "prompt": f"P{n}", "response": "a"} for n in range(3)]
+        with caplog.at_level(logging.WARNING):
+            run = import_run(lines(tmp_path / "t.jsonl", rows))
+        assert [row["id"] for row in run.rows] == ["0", "1", "2"] and not caplog.records
+
+    def test_a_whole_number_is_one_id_however_it_is_written(self, tmp_path):
+        rows = [{"id": name, "prompt": "P", "response": "a"} for name in (1, 1.0, "1")]
+        (row,) = import_run(lines(tmp_path / "t.jsonl", rows)).rows
+        assert (row["id"], row["generations"]) == ("1", ["a"] * 3)
+
     def test_several_models_need_a_choice(self, tmp_path):
         rows = [{"prompt": "P", "response": text, "model": text.upper()} for text in "ab"]
         path = lines(tmp_path / "t.jsonl", rows)
-        with pytest.raises(ValueError, match=r"the answers of \['A', 'B'\]: choose one"):
+        with pytest.raises(ValueError, match=r"of \['A', 'B'\]: choose one by the option model"):
             import_run(path)
         run = import_run(path, model="B")
         assert run.rows[0]["generations"] == ["b"] and run.settings["engine"]["model"] == "B"
@@ -339,7 +388,10 @@ class TestTables:
     @pytest.mark.parametrize(
         ("row", "message"),
         [
-            ({"prompt": "P", "text": "a"}, r"none has a usual name for the response: .*response="),
+            (
+                {"prompt": "P", "text": "a"},
+                r"none has a usual name for the response: .* by the option response",
+            ),
             ({"prompt": "P", "question": "Q", "answer": "a"}, "prompt and question all could be"),
             ({"prompt": "P", "response": None}, "line 1: column 'response' must hold a text"),
             ({"prompt": "P", "response": []}, "line 1: column 'response' must hold a text"),
@@ -429,6 +481,8 @@ class TestRuns:
             import_run(path, response="resps")
         with pytest.raises(ValueError, match="there is no file"):
             import_run(tmp_path / "none.jsonl")
+        with pytest.raises(ValueError, match="is a folder: import takes one file"):
+            import_run(tmp_path)
         log = tmp_path / "log.json"
         log.write_text(json.dumps(inspect_log(SAMPLES)))
         with pytest.raises(ValueError, match="prompt names a column"):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from diversify.evaluation import paired_change
+from diversify.evaluation import Change, paired_change
 from diversify.evaluation.statistics.inference import (
     FEWEST,
     bootstrap_interval,
@@ -119,6 +119,26 @@ def test_what_is_no_p_value_is_refused():
             holm([0.5, wrong])
 
 
+def test_fewer_than_six_prompts_show_nothing():
+    """1, 1.1 and 1: Student's interval is 1.033 ± 4.303 · 0.0333, and one flip in four as extreme.
+
+    Two prompts that moved equally far have no width at all, and p = 2/4. Six are the first to show
+    something: p = 2/64.
+    """
+    three = paired_change(np.zeros(3), np.array([1.0, 1.1, 1.0]))
+    assert three.ci95 == pytest.approx((0.890, 1.177), abs=1e-3)
+    assert (three.p_value, three.sign) == (0.25, 0)
+    two = paired_change(np.ones(2), np.full(2, 2.0))
+    assert (two.ci95, two.p_value, two.sign) == ((1.0, 1.0), 0.5, 0)
+    assert [paired_change(np.zeros(n), np.ones(n)).sign for n in range(1, 8)] == [0] * 5 + [1] * 2
+    assert paired_change(np.ones(6), np.zeros(6), higher_is_better=False).sign == 1
+    clustered = paired_change(np.zeros(30), np.ones(30), clusters=[i % 5 for i in range(30)])
+    assert (clustered.n_units, clustered.sign) == (5, 0)
+    # A record of before the units were counted has its prompts for them.
+    old = [Change(0.0, 1.0, 1.0, (0.5, 1.5), n, 1.0, True) for n in (5, 6)]
+    assert [change.sign for change in old] == [0, 1]
+
+
 def test_mostly_unmoved_prompts_do_not_cry_wolf():
     """Five of twenty prompts move either way with equal chance: the bootstrap alone errs too often."""
     stream = np.random.default_rng(0)
@@ -161,8 +181,10 @@ def test_no_input_gives_a_wrong_number(pairs, clustered):
     assert low - spread <= change.difference <= high + spread
     assert 0 < change.p_value <= 1 and 0 <= change.improved <= 1
     assert change.n_units == count_units(clusters, len(pairs))
-    if change.n_units >= FEWEST and change.sign != 0:
-        assert change.p_value <= 0.05
+    if change.sign != 0:
+        assert change.p_value <= 0.05 and change.n_units >= FEWEST
+    if change.n_units >= FEWEST and (low > 0 or high < 0):
+        assert change.sign != 0
     if change.n_units == 1:
         assert (low, high) == (-math.inf, math.inf) and change.p_value == 1.0
     assert change.detectable is None or change.detectable > 0

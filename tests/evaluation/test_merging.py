@@ -281,6 +281,51 @@ class TestSamples:
         }
         assert "truncated" not in row
 
+    @pytest.mark.parametrize("run", [0, 1])
+    @pytest.mark.parametrize("column", ["truncated", "details"])
+    def test_what_only_one_run_knows_is_left_out(self, seeds, tmp_path, run, column):
+        """4 and 5 answers: flags or costs of one of the two are none of the nine."""
+        cost = {"calls": 1, "completions": 4, "tokens": {"read": 5, "written": 4}}
+        values = {"truncated": [False] * 4, "details": cost}
+        for folder in seeds[:2]:
+            rewrite(folder, lambda rows: [row.update(values) for row in rows])
+        rewrite(seeds[1], lambda rows: [row.update(truncated=[False] * 5) for row in rows])
+        rewrite(seeds[run], lambda rows: [row.pop(column) for row in rows])
+        merge_samples(seeds[:2], tmp_path / "merged")
+        for row in load_run(tmp_path / "merged").rows:
+            assert len(row["generations"]) == 9
+            assert {"truncated", "details"} - row.keys() == {column}
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"sampling": {}}, r"run\.json: 'sampling\.seed' must be one whole number.* got None"),
+            ({"sampling": {"seed": [1, None]}}, r"'sampling\.seed' must .* got \[1, None\]"),
+            ({"samples": [1, 2]}, r"run\.json: 'samples' must be one whole number.* got \[1, 2\]"),
+            ({"samples": True}, "'samples' must be one whole number.* got True"),
+        ],
+    )
+    def test_settings_without_a_seed_or_a_number_of_samples_are_refused(
+        self, tmp_path, change, message
+    ):
+        for seed in range(2):
+            write_run(tmp_path / f"{seed}", 0, 1, seed)
+        file = tmp_path / "1/run.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | change))
+        with pytest.raises(ValueError, match=message):
+            merge_samples([tmp_path / "0", tmp_path / "1"], tmp_path / "merged")
+        assert not (tmp_path / "merged").exists()
+
+    def test_settings_may_say_nothing_of_the_engine(self, tmp_path):
+        for seed in range(2):
+            write_run(tmp_path / f"{seed}", 0, 1, seed)
+            file = tmp_path / f"{seed}/run.json"
+            settings = json.loads(file.read_text())
+            del settings["engine"]
+            file.write_text(json.dumps(settings))
+        assert merge_samples([tmp_path / "0", tmp_path / "1"], tmp_path / "merged") == 1
+        assert len(load_run(tmp_path / "merged").rows[0]["generations"]) == 8
+
     def test_what_depends_on_its_neighbours_is_refused(self, prompts, talking_engine, tmp_path):
         for seed in range(2):
             sampling, folder = Sampling(seed=seed), tmp_path / f"{seed}"

@@ -297,7 +297,7 @@ def test_rows_hold_their_numbers(page):
     title, before, after, difference, word, improved = cells_of(page, "vendi,minilm")
     assert title.startswith("Effective number of answers (Vendi)") and "★" in title
     assert (before, after, difference) == ("2.00", "3.50", "+1.50 [+1.49, +1.51]")
-    assert (word, improved) == ("▲ better", "2 of 3")
+    assert (word, improved) == ("▲ better", "6 of 12")
 
 
 def test_similarity_is_the_mirror_of_distance(page):
@@ -606,6 +606,23 @@ def test_frontier_shows_the_sweep_and_the_models():
     assert sorted(labels) == ["After", "Before, T 1", "T 0.5", "T 1.5"]
     caption = Page(html).all("figcaption")[0]
     assert "+1.45 [+1.21, +1.69] ▲ above the curve" in " ".join(caption["text"].split())
+
+
+def test_a_line_is_as_long_as_the_gap_that_is_told():
+    """Of the prompts that were scored everywhere the gap is .5: from 3.5 down to 3, the hottest T.
+
+    Where nothing was, there is no gap and no line.
+    """
+    fewer, nothing = with_sweep(), with_sweep()
+    note = " (1 of 3 prompts not scored everywhere is left out)"
+    fewer.details["standings"][0] |= {"gap": 0.5, "note": note}
+    plot = first_plot(render(fewer))
+    (gap,) = plot.all("line", "gap")
+    height = {e["data-diversity"]: float(e["cy"]) for e in plot.all("circle", "swept")}
+    assert float(gap["y2"]) == pytest.approx(height["3"], abs=0.02)
+    assert note.strip(" ()") in Page(render(fewer)).all("figcaption")[0]["text"]
+    nothing.details["standings"][0] |= {"gap": None, "ci95": (None, None), "above": None}
+    assert not first_plot(render(nothing)).all("line", "gap")
 
 
 def test_gap_ends_where_the_curve_offers_the_same_quality():

@@ -24,8 +24,15 @@ from diversify.trainers.live import is_sharded, live_model
 from diversify.trainers.safeguard import Safeguard
 
 HERE = Path(__file__).parent
-QUESTIONS = ["Name a colour.", "Name a fruit.", "Tell me a story.", "Name a city."]
-PROMPTS = PromptSet("four", tuple(PromptRow(f"q{i}", text) for i, text in enumerate(QUESTIONS)))
+QUESTIONS = [
+    "Name a colour.",
+    "Name a fruit.",
+    "Tell me a story.",
+    "Name a city.",
+    "Name a river.",
+    "Name a bird.",
+]
+PROMPTS = PromptSet("six", tuple(PromptRow(f"q{i}", text) for i, text in enumerate(QUESTIONS)))
 SMALL = {"prompts": PROMPTS, "samples": 3, "max_tokens": 6, "batch_size": 16}
 
 
@@ -93,7 +100,7 @@ def make_trainer(method, model_path, output, *, callbacks=(), **options):
         **options,
     }
     answers = [f" a {colour} day" for colour in ("red", "blue", "green", "long")] * 2
-    questions = QUESTIONS * 2
+    questions = QUESTIONS[:4] * 2
     if method == "sft":
         rows = {"prompt": questions, "completion": answers}
         config, trainer, more = trl.SFTConfig(**common, max_length=32), trl.SFTTrainer, {}
@@ -404,7 +411,7 @@ class TestOptions:
             ({"split": "exam"}, "no split 'exam'"),
             (
                 {"prompts": PROMPTS.select(limit=1)},
-                "number of prompts in 'four' must be at least 2",
+                "number of prompts in 'six' must be at least 2",
             ),
             ({"held_out": NgramKernel(1)}, "held_out must be another kernel"),
             ({"qualities": [length_reward]}, "a quality needs a name and a margin"),
@@ -429,7 +436,7 @@ class TestOptions:
 
     def test_a_quality_that_scores_nothing_is_no_quality(self, tiny_model_path, tmp_path):
         with pytest.raises(
-            ValueError, match=r"\['planted'\] scored no answer to the prompts of four"
+            ValueError, match=r"\['planted'\] scored no answer to the prompts of six"
         ):
             stopped(tiny_model_path, tmp_path, qualities=[Planted([None])])
 

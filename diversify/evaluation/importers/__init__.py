@@ -21,7 +21,12 @@ from diversify.evaluation.generate import (
     read_rows,
     write_atomically,
 )
-from diversify.evaluation.importers.answers import Answers, Source, gather_rows
+from diversify.evaluation.importers.answers import (
+    Answers,
+    Source,
+    gather_rows,
+    without_row_numbers,
+)
 from diversify.evaluation.importers.inspect_log import read_inspect
 from diversify.evaluation.importers.lm_eval import read_lm_eval
 from diversify.evaluation.importers.table import read_table
@@ -49,6 +54,8 @@ def import_run(
 
     Texts arrive as they are in the file, blank ones and hostile ones included. Rows that share an
     `id`, or where there is none the prompt, become the answers to one prompt, in the file's order.
+    Ids of a table that number its answers, each one different under a prompt that comes again, are
+    left out, with a warning.
 
     Args:
         path: `samples_<task>_<date>.jsonl` of lm-eval (what the `results_<date>.json` beside it
@@ -85,6 +92,8 @@ def import_run(
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}")
     if (path / GENERATIONS).is_file():
         raise ValueError(f"{path} is a run folder already: evaluate takes it as it is")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: import takes one file, the answers of one model")
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     found = _format_of(path, response) if format == "auto" else format
@@ -127,7 +136,8 @@ def _read_noveltybench(path: Path) -> Source:
         Answers(str(path), row["prompt"], row["generations"], row["id"], row.get("truncated"), row)
         for row in rows
     ]
-    return Source(answers, model=str(answers[0].columns.get("model") or ""))
+    model = str(answers[0].columns.get("model") or "")
+    return Source(without_row_numbers(answers, path), model=model)
 
 
 def _format_of(path: Path, response: Any) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from diversify.engines import Prompt
@@ -17,7 +19,10 @@ __all__ = [
     "as_prompt",
     "gather_rows",
     "message_text",
+    "without_row_numbers",
 ]
+
+logger = logging.getLogger(__name__)
 
 OWN = {"id", "prompt", "model", "generations", "truncated", "details", "config", "key"}
 """Columns of a run's row that an import writes itself or must not take over."""
@@ -45,6 +50,33 @@ class Source:
     sampling: dict[str, Any] = field(default_factory=dict)
     prompts: dict[str, Any] = field(default_factory=dict)
     failed: int = 0
+
+
+def without_row_numbers(answers: Sequence[Answers], path: Path) -> list[Answers]:
+    """Drop the ids where they number the answers and not the prompts, so that prompts group them.
+
+    They do where no id has a second answer and one prompt comes under several ids. Where ids have
+    several answers each, a set that asks one question twice is left as it is. Both are logged.
+
+    Args:
+        answers: The answers of a table.
+        path: The table, for the message.
+
+    Example:
+        >>> rows = [Answers("1", "Hi", ["a"], "0"), Answers("2", "Hi", ["b"], "1")]
+        >>> [row.id for row in without_row_numbers(rows, Path("t.csv"))]
+        [None, None]
+    """
+    named = {part.id: part.prompt for part in answers if part.id is not None}
+    prompts = {_id_of(prompt) for prompt in named.values()}
+    if len(prompts) == len(named):
+        return list(answers)
+    told = f"{path}: {len(named)} ids stand for {len(prompts)} different prompts"
+    if len(named) < len(answers) or any(len(part.texts) > 1 for part in answers):
+        logger.warning("%s; prompts with several ids are kept apart", told)
+        return list(answers)
+    logger.warning("%s, so they number the answers: these are grouped by prompt", told)
+    return [replace(part, id=None) for part in answers]
 
 
 def gather_rows(answers: Sequence[Answers], model: str) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ def read_lm_eval(path: Path, *, prompt: str | None = None) -> Source:
 
     Raises:
         ValueError: A row is malformed, its task generates nothing, a document comes twice with
-            other answers, or the rows were not all drawn in one way.
+            another prompt or other answers, or the rows were not all drawn in one way.
     """
     answers: dict[str, Answers] = {}
     sampling: dict[str, Any] | None = None
@@ -56,9 +56,8 @@ def read_lm_eval(path: Path, *, prompt: str | None = None) -> Source:
         found = Answers(where, as_prompt(question, where), texts, name, columns=columns)
         known = answers.setdefault(name, found)
         if (known.texts, known.prompt) != (texts, found.prompt):
-            raise ValueError(
-                f"{where}: the document {name!r} was logged before, with other answers"
-            )
+            other = "other answers" if known.prompt == found.prompt else "another prompt"
+            raise ValueError(f"{where}: the document {name!r} was logged before, with {other}")
         drawn = _sampling(options)
         sampling = drawn if sampling is None else sampling
         if drawn != sampling:

@@ -12,6 +12,7 @@ from diversify.evaluation.importers.answers import (
     as_prompt,
     is_message,
     message_text,
+    without_row_numbers,
 )
 from diversify.evaluation.runs.checks import row_id
 from diversify.reading import (
@@ -69,7 +70,7 @@ def read_table(
                 columns=rest,
             )
         )
-    return Source(answers, model=name)
+    return Source(without_row_numbers(answers, path), model=name)
 
 
 def _only(names: tuple[str, ...], columns: list[str], option: str, path: Path) -> str:
@@ -77,7 +78,8 @@ def _only(names: tuple[str, ...], columns: list[str], option: str, path: Path) -
     if len(found) != 1:
         problem = f"{' and '.join(found)} all could be" if found else "none has a usual name for"
         raise ValueError(
-            f"{path}: of the columns {columns} {problem} the {option}: name it with {option}="
+            f"{path}: of the columns {columns} {problem} the {option}: "
+            f"name it by the option {option}"
         )
     return found[0]
 
@@ -89,7 +91,9 @@ def _of_model(
     if not models:
         return records, model or ""
     if model is None and len(models) > 1:
-        raise ValueError(f"{path} holds the answers of {sorted(models)}: choose one with model=")
+        raise ValueError(
+            f"{path} holds the answers of {sorted(models)}: choose one by the option model"
+        )
     chosen = models.pop() if model is None else model
     if nameless := next((where for where, record in records if not record.get("model")), None):
         raise ValueError(f"{nameless}: the row names no model, and other rows do")

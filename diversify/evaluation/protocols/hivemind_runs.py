@@ -32,6 +32,7 @@ from diversify.evaluation.protocol_report import (
     protocol_report,
 )
 from diversify.evaluation.protocols.chance import random_groups, random_similarity
+from diversify.evaluation.runs.checks import row_id
 
 __all__ = [
     "embed_models",
@@ -241,16 +242,19 @@ def score_paraphrases(
     Args:
         run: One row for each wording; the protocol has five, of 30 questions, and 20 answers each.
         embedder: From texts to rows of length 1.
-        column: The id of the question; a row without it is a question itself.
+        column: The id of the question, text or a number; a row without it is a question itself.
 
     Returns:
         A report with one row a question, named by its first wording: `within`, `across`, and their
         `difference`, whose standard error is the paired one. All are None where the question has
         one wording only, or one answer to a wording.
+
+    Raises:
+        ValueError: The column names a question by something else.
     """
     wordings: dict[str, list[int]] = {}
     for number, row in enumerate(run.rows):
-        wordings.setdefault(str(row.get(column) or row["id"]), []).append(number)
+        wordings.setdefault(_question_of(row, column), []).append(number)
     rows = _embedded(run, embedder)
     values: list[dict[str, float | None]] = []
     for numbers in wordings.values():
@@ -274,6 +278,13 @@ def score_paraphrases(
         config=_identity(embedder),
         departures=told,
     )
+
+
+def _question_of(row: Mapping[str, Any], column: str) -> str:
+    """Return the id of the question that a row words: its own, where the column is empty."""
+    named = row.get(column)
+    question = None if named == "" else row_id(named, f"prompt {row['id']!r}, column {column!r}")
+    return str(row["id"]) if question is None else question
 
 
 def _embedded(run: Run, embedder: Embedder) -> list[Floats]:

@@ -157,7 +157,10 @@ def _points(
     for kind, label, model in models:
         if measure in model.measures and quality in model.qualities:
             at, value = model.qualities[quality].after, model.measures[measure].after
-            reach = float(reachable(diversity, levels, np.array(at)))
+            # The line is as long as the gap that is told, which may be of fewer prompts than the curve.
+            told = [standing["gap"] for standing in _standings(model, measure, quality)]
+            gap = told[0] if told else value - float(reachable(diversity, levels, np.array(at)))
+            reach = None if gap is None else value - gap
             yield Point(kind, label, at, value, reach)
         if kind == "after":
             yield Point("before", "Before", level.before, own.before)
@@ -170,9 +173,16 @@ def _short(label: str) -> str:
 def _gaps(
     model: str, kind: str, comparison: Comparison, measure: str, quality: str
 ) -> Iterator[Gap]:
-    for standing in comparison.details.get("standings", []):
-        if (standing["measure"], standing["quality"]) == (measure, quality):
-            yield _gap(model, kind, standing)
+    for standing in _standings(comparison, measure, quality):
+        yield _gap(model, kind, standing)
+
+
+def _standings(comparison: Comparison, measure: str, quality: str) -> list[dict[str, Any]]:
+    return [
+        standing
+        for standing in comparison.details.get("standings", [])
+        if (standing["measure"], standing["quality"]) == (measure, quality)
+    ]
 
 
 def _gap(model: str, kind: str, standing: dict[str, Any]) -> Gap:

@@ -64,18 +64,18 @@ def alias_lists(value: Any) -> bool:
 
 
 def row_id(value: Any, where: str) -> str | None:
-    """Return an id as text, or None where there is none.
+    """Return an id as text, or None where there is none; 1 and 1.0 are one number.
 
     Raises:
         ValueError: It is neither text nor a number.
 
-    >>> row_id(7, "here"), row_id("a", "here"), row_id(None, "here")
-    ('7', 'a', None)
+    >>> row_id(7, "here"), row_id(7.0, "here"), row_id("a", "here"), row_id(None, "here")
+    ('7', '7', 'a', None)
     """
     if value is None or isinstance(value, str):
         return value
     if is_number(value):
-        return str(value)
+        return str(int(value) if isinstance(value, float) and value.is_integer() else value)
     raise ValueError(f"{where}: an id is text or a number, got {value!r:.60}")
 
 

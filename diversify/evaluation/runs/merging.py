@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from diversify.decoding.records import Record
+from diversify.evaluation.prompt_sets import PromptRow
 from diversify.evaluation.runs.checks import check_settings
 from diversify.evaluation.runs.drawing import claim, differences, part_rows, row_key, run_row
 from diversify.evaluation.runs.files import (
@@ -23,7 +24,6 @@ from diversify.evaluation.runs.files import (
     prompts_digest,
 )
 from diversify.evaluation.runs.parts import Line, Lines, part_files, whole_lines
-from diversify.evaluation.prompt_sets import PromptRow
 from diversify.reading import read_json
 
 __all__ = ["merge_runs", "merge_samples"]
@@ -78,7 +78,8 @@ def merge_samples(runs: Sequence[str | Path], output: str | Path) -> int:
     sampling can be put together: what another strategy or decoder draws for a prompt depends on the
     other answers, so that two sets of eight are not a set of sixteen.
 
-    Under `sampling.seed` the settings then have a list. What was spent on a prompt is added up.
+    Under `sampling.seed` the settings then have a list. What was spent on a prompt is added up. What
+    only some of the runs know of it, which answers were cut off or what they cost, is left out.
 
     Args:
         runs: finished run folders.
@@ -89,7 +90,8 @@ def merge_samples(runs: Sequence[str | Path], output: str | Path) -> int:
 
     Raises:
         ValueError: a folder holds no finished run, the recipes or the prompts differ, two runs have
-            one seed, the answers of a prompt depend on each other, or `output` holds something else.
+            one seed or one has none, a run has not one number of samples, the answers of a prompt
+            depend on each other, or `output` holds something else.
     """
     sources = [_Source.of(Path(run)) for run in runs]
     if unfinished := [str(source.path) for source in sources if not source.finished]:
@@ -97,7 +99,7 @@ def merge_samples(runs: Sequence[str | Path], output: str | Path) -> int:
     _check_recipes(sources, leave_out=("samples", "sampling.seed"))
     settings = copy.deepcopy(sources[0].settings)
     _check_independent(settings)
-    settings["samples"] = sum(source.settings["samples"] for source in sources)
+    settings["samples"] = sum(map(_samples, sources))
     settings["sampling"]["seed"] = _seeds(sources)
     indices = [source.index() for source in sources]
     with Lines() as lines, _merged(Path(output), settings) as stream:
@@ -259,23 +261,45 @@ def _check_independent(settings: Mapping[str, Any]) -> None:
     strategy = settings.get("strategy", {}).get("name")
     if strategy != "direct":
         raise ValueError(f"only samples of the strategy direct can be added up, got {strategy!r}")
-    engine = settings["engine"]
+    engine = settings.get("engine", {})
     for name in ("decoder", "sampler"):
         drawn_by = engine.get(name) or ""
         if drawn_by and not drawn_by.startswith("SamplingChain"):
             raise ValueError(f"samples of {drawn_by} depend on each other: they cannot be added up")
 
 
+def _samples(source: _Source) -> int:
+    """Return how many answers a run has to each prompt.
+
+    Raises:
+        ValueError: The settings name no such number.
+    """
+    found = source.settings.get("samples")
+    if isinstance(found, bool) or not isinstance(found, int):
+        raise ValueError(
+            f"{source.path / SETTINGS}: 'samples' must be one whole number, the same for each prompt, "
+            f"got {found!r:.60}"
+        )
+    return found
+
+
 def _seeds(sources: Sequence[_Source]) -> list[int]:
     """Return the seeds of all runs, those of a run that was merged already among them.
 
     Raises:
-        ValueError: A seed occurs twice: its answers would be counted twice.
+        ValueError: A seed occurs twice: its answers would be counted twice. Or there is none, and so
+            nothing shows that these are other answers.
     """
     seeds: list[int] = []
     for source in sources:
-        own = source.settings["sampling"]["seed"]
-        for seed in own if isinstance(own, list) else [own]:
+        own = source.settings.get("sampling", {}).get("seed")
+        listed = own if isinstance(own, list) and own else [own]
+        if not all(type(seed) is int for seed in listed):
+            raise ValueError(
+                f"{source.path / SETTINGS}: 'sampling.seed' must be one whole number or several, "
+                f"got {own!r:.60}"
+            )
+        for seed in listed:
             if seed in seeds:
                 raise ValueError(
                     f"{source.path} has the answers of seed {seed}, as another run has"
@@ -286,7 +310,7 @@ def _seeds(sources: Sequence[_Source]) -> list[int]:
 
 def _union(rows: Sequence[dict[str, Any]], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the first row with the answers of all, and with settings and key of its own."""
-    row = dict(rows[0])
+    row = {name: value for name, value in rows[0].items() if name not in ("truncated", "details")}
     row["generations"] = [text for each in rows for text in each["generations"]]
     if all(each.get("truncated") for each in rows):
         row["truncated"] = [flag for each in rows for flag in each["truncated"]]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from diversify.evaluation.statistics.inference import (
     CONFIDENCE,
+    FEWEST,
     count_units,
     detectable_difference,
     holm,
@@ -77,7 +78,16 @@ class Change(NamedTuple):
 
     @property
     def sign(self) -> int:
-        """+1 if the interval lies on the better side of zero, -1 on the worse side, 0 if across."""
+        """+1 if the interval lies on the better side of zero, -1 on the worse side, 0 if across.
+
+        Fewer than `FEWEST` independent prompts show nothing, wherever their interval lies. Records
+        that do not say how many are independent count their prompts.
+
+        >>> [paired_change(np.zeros(n), np.ones(n)).sign for n in (5, 6)]
+        [0, 1]
+        """
+        if (self.n_prompts if self.n_units is None else self.n_units) < FEWEST:
+            return 0
         low, high = self.ci95 if self.higher_is_better else (-self.ci95[1], -self.ci95[0])
         return 1 if low > 0 else -1 if high < 0 else 0
 

@@ -31,7 +31,8 @@ class Reach(NamedTuple):
 def reach(diversity: Floats, quality: Floats, at: Floats) -> Reach:
     """Find the place of a curve that offers the most diversity at quality `at` or better.
 
-    Where no point is as good, that is the point of the best quality.
+    Where no point is as good, that is the point of the best quality, the most diverse of them if
+    several share it.
 
     Args:
         diversity: Of the curve's points (k, ...); (k, 1) for several qualities on one curve.
@@ -46,11 +47,11 @@ def reach(diversity: Floats, quality: Floats, at: Floats) -> Reach:
         >>> found.weights.tolist(), float(found.slope)
         ([0.0, 0.5, 0.5], -0.4)
     """
+    at = np.minimum(at, quality.max(axis=0))
     offers = np.where(quality >= at, diversity, -np.inf)
     best = offers.max(axis=0)
-    chosen = np.where(np.isneginf(best), quality.argmax(axis=0), offers.argmax(axis=0))
     points = np.arange(len(diversity)).reshape(-1, *(1,) * best.ndim)
-    weights = (points == chosen).astype(np.float64)
+    weights = (points == offers.argmax(axis=0)).astype(np.float64)
     slope = np.zeros_like(best)
     lines = zip(pairwise(diversity), pairwise(quality), strict=True)
     for place, ((d0, d1), (q0, q1)) in enumerate(lines):
@@ -69,7 +70,7 @@ def reach(diversity: Floats, quality: Floats, at: Floats) -> Reach:
 def reachable(diversity: Floats, quality: Floats, at: Floats) -> Floats:
     """Return the most diversity that a curve offers at quality `at` or better.
 
-    Where no point is as good, the diversity of its best-quality point is returned.
+    Where no point is as good, the diversity at the best quality that it has is returned.
 
     Args:
         diversity: Of the curve's points (k, ...).
@@ -117,24 +118,3 @@ def prompt_offers(diversity: Floats, quality: Floats, at: Floats, where: Reach) 
     """
     mixed, level = where.weights @ diversity, where.weights @ quality
     return np.asarray(mixed - where.slope * (level - at))
-
-
-def spread(values: Floats) -> Floats:
-    """Turn the mean over the prompts that have a value into one over all prompts.
-
-    A prompt without a value gets the mean, and the others move away from it by so much that the
-    whole row varies as the mean of those that have one does. Without NaN nothing changes.
-
-    Args:
-        values: One a prompt along the last axis, NaN where there is none.
-
-    Example:
-        >>> spread(np.array([1.0, 2.0, np.nan, 6.0])).round(6).tolist()
-        [0.333333, 1.666667, 3.0, 7.0]
-    """
-    has = ~np.isnan(values)
-    if has.all():
-        return values
-    mean = np.nanmean(values, axis=-1, keepdims=True)
-    factor = values.shape[-1] / has.sum(axis=-1, keepdims=True)
-    return np.asarray(mean + np.where(has, factor * (np.nan_to_num(values) - mean), 0.0))

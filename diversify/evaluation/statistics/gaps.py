@@ -6,6 +6,8 @@ then the interval and the test of any paired difference hold. That misses how th
 change, where the curve bends or two temperatures are about equally good; a bootstrap that matches
 anew in every resample sees it, and is in turn too narrow for few prompts. The interval here holds
 both, and the p-value is the larger of the two: `eval/validity.py` measures how often it cries wolf.
+
+Every row needs a value of every prompt: `complete_cases` keeps those prompts.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from diversify.evaluation.statistics.curves import prompt_offers, reach, reachable, spread
+from diversify.evaluation.statistics.curves import prompt_offers, reach, reachable
 from diversify.evaluation.statistics.inference import (
     CONFIDENCE,
     cluster_places,
@@ -77,7 +79,7 @@ def point_gap(
     """Measure how much more diverse a point is than a curve at the same mean quality.
 
     Args:
-        diversity: Of the curve's points, prompt by prompt (k, p); NaN where there is no value.
+        diversity: Of the curve's points, prompt by prompt (k, p).
         quality: Of the curve's points (k, p).
         own: The point's diversity (p,).
         at: The point's quality (p,).
@@ -89,7 +91,7 @@ def point_gap(
         The gap. It is zero, with both bounds, for a point that the curve itself has.
 
     Raises:
-        ValueError: If a row has no value at all, or the labels are not as many as the prompts.
+        ValueError: If a value is missing, or the labels are not as many as the prompts.
 
     Example:
         >>> heats = np.array([[0.1] * 6, [0.5] * 6]), np.array([[2.0] * 6, [1.0] * 6])
@@ -98,17 +100,13 @@ def point_gap(
         >>> round(gap.value, 6), gap.p_value
         (0.3, 0.03125)
     """
-    columns = _known(np.vstack([diversity, quality, own[None], at[None]]))
-    curve, levels, points = np.split(columns, [len(diversity), 2 * len(diversity)])
-    where = reach(curve.mean(axis=1), levels.mean(axis=1), np.asarray(points[1].mean()))
-    each = points[0] - prompt_offers(curve, levels, points[1], where)
-    found = resampled_means(
-        np.vstack([diversity, quality, own[None], at[None]]),
-        clusters=clusters,
-        resamples=resamples,
-        seed=seed,
-    )
+    columns = np.vstack([diversity, quality, own[None], at[None]])
+    found = resampled_means(columns, clusters=clusters, resamples=resamples, seed=seed)
     curves, qualities, (mean, level) = np.split(found, [len(diversity), 2 * len(diversity)])
+    # All means in one way: rounding must not part a point from the temperature that it is.
+    means = columns.mean(axis=1)
+    where = reach(means[: len(diversity)], means[len(diversity) : -2], np.asarray(means[-1]))
+    each = own - prompt_offers(diversity, quality, at, where)
     gaps = mean - reachable(curves, qualities, level)
     return _bounded(each, gaps, clusters, resamples, seed)
 
@@ -137,7 +135,7 @@ def curve_gap(
         The gaps, positive where `after` is more diverse; None where no quality is reached by both.
 
     Raises:
-        ValueError: If a row has no value at all, or the labels are not as many as the prompts.
+        ValueError: If a value is missing, or the labels are not as many as the prompts.
 
     Example:
         >>> low = np.array([[0.1] * 6, [0.5] * 6]), np.array([[2.0] * 6, [1.0] * 6])
@@ -146,17 +144,16 @@ def curve_gap(
         >>> round(gap.mean.value, 6), gap.between, round(gap.smallest_at, 6)
         (0.2, (1.0, 2.0), 1.9875)
     """
-    known = [(_known(diversity), _known(quality)) for diversity, quality in (before, after)]
-    levels = [quality.mean(axis=1) for _, quality in known]
+    columns = np.vstack([*before, *after])
+    _check_whole(columns)
+    levels = [quality.mean(axis=1) for _, quality in (before, after)]
     low, high = max(map(np.min, levels)), min(map(np.max, levels))
     if not low < high:
         return None
     # In the middle of each step, so that none is asked about just where a curve bends.
     asked = low + (high - low) * (np.arange(CELLS) + 0.5) / CELLS
-    each = _offers(*known[1], asked) - _offers(*known[0], asked)
-    found = resampled_means(
-        np.vstack([*before, *after]), clusters=clusters, resamples=resamples, seed=seed
-    )
+    each = _offers(*after, asked) - _offers(*before, asked)
+    found = resampled_means(columns, clusters=clusters, resamples=resamples, seed=seed)
     old, new = np.split(found, [2 * len(before[0])])
     gaps = np.stack([_offered(new, at) - _offered(old, at) for at in asked])
     smallest = int(each.mean(axis=1).argmin())
@@ -179,28 +176,28 @@ def resampled_means(
     """Draw prompts (or clusters of them) with replacement, and return the means of every column.
 
     Args:
-        columns: Values of each prompt (c, p); NaN where there is none, and left out of the mean.
+        columns: Values of each prompt (c, p).
         clusters: A label a prompt; None takes every prompt for itself.
         resamples: How many times.
         seed: Of the draws.
 
     Returns:
-        The means (c, resamples); NaN where a resample has no value.
+        The means (c, resamples).
 
     Raises:
-        ValueError: If the labels are not as many as the prompts, or there is no resample.
+        ValueError: If a value is missing, the labels are not as many as the prompts, or there is no
+            resample.
 
     Example:
-        >>> found = resampled_means(np.array([[1.0, 2.0, 3.0], [5.0, np.nan, 5.0]]), resamples=4)
+        >>> found = resampled_means(np.array([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0]]), resamples=4)
         >>> found.shape, sorted({*found[1].tolist()})
         ((2, 4), [5.0])
     """
     if resamples < 1:
         raise ValueError(f"resamples must be at least 1, got {resamples}")
+    _check_whole(columns)
     places = cluster_places(clusters, columns.shape[1])
     units = int(places.max()) + 1
-    has = ~np.isnan(columns)
-    values = np.where(has, columns, 0.0)
     stream = np.random.default_rng(seed)
     found = np.empty((len(columns), resamples))
     batch = rows_at_once(units)
@@ -208,8 +205,7 @@ def resampled_means(
         stop = min(resamples, start + batch)
         drawn = stream.multinomial(units, np.full(units, 1.0 / units), size=stop - start)
         times = drawn[:, places].T.astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            found[:, start:stop] = (values @ times) / (has @ times)
+        found[:, start:stop] = (columns @ times) / times.sum(axis=0)
     return found
 
 
@@ -225,7 +221,7 @@ def _bounded(
     each, gaps = (np.where(np.abs(values) <= tiny, 0.0, values) for values in (each, gaps))
     test = sign_flip_test(each, clusters=clusters, resamples=resamples, seed=seed)
     low, high = mean_interval(each, clusters=clusters, resamples=resamples, seed=seed, test=test)
-    gaps = np.sort(gaps[~np.isnan(gaps)])
+    gaps = np.sort(gaps)
     tail = 1 + min(int((gaps <= 0).sum()), int((gaps >= 0).sum()))
     p_value = min(1.0, 2 * tail / (1 + len(gaps)))
     # The lowest resample that may be left out, so that a bound beyond zero means p <= 5 %.
@@ -234,10 +230,13 @@ def _bounded(
     return Gap(value, (min(low, ends[0]), max(high, ends[1])), max(p_value, test.p_value))
 
 
-def _known(columns: Floats) -> Floats:
-    if wrong := int(np.isnan(columns).all(axis=-1).sum()):
-        raise ValueError(f"{wrong} of {len(columns)} rows have no value for any prompt")
-    return spread(columns)
+def _check_whole(columns: Floats) -> None:
+    if not columns.shape[1] or not np.isfinite(columns).all():
+        wrong = int((~np.isfinite(columns)).any(axis=0).sum())
+        raise ValueError(
+            "need prompts with a finite value in every row (complete_cases keeps those), "
+            f"got {wrong} of {columns.shape[1]} without one"
+        )
 
 
 def _offers(diversity: Floats, quality: Floats, asked: Floats) -> Floats:

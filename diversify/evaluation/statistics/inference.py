@@ -49,9 +49,13 @@ def mean_interval(
 
     The bias-corrected and accelerated bootstrap, stretched until it holds every mean that the
     sign-flip test does not reject. The bootstrap alone is too narrow for few prompts, and for many
-    of which most do not move: `eval/validity.py` measures how often it cries wolf. An interval
-    that leaves zero out therefore always comes with a p-value of at most 5 %. Fewer than
-    `FEWEST` prompts get Student's interval, because no resampling can be as wide as it has to be.
+    of which most do not move: `eval/validity.py` measures how often it cries wolf. Of `FEWEST`
+    prompts or more, an interval that leaves zero out therefore comes with a p-value of at most 5 %.
+
+    Fewer get Student's interval, because no resampling can be as wide as it has to be. It is an
+    estimate and no evidence: it may leave zero out (and has no width at all where the prompts
+    happen to agree), while not even the same sign of all their differences is rare enough to be
+    told from chance. Whoever decides by an interval counts the prompts first, as `Change.sign` does.
 
     Args:
         differences: One a prompt (p,).

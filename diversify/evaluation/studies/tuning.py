@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from diversify.evaluation.evaluate import Report
+from diversify.evaluation.reports import Report
 
 __all__ = ["Tuned", "best_temperature", "cross_fitted", "halves"]
 

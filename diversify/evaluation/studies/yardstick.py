@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from diversify.decoding.records import PLAINLY
-from diversify.evaluation.evaluate import Report
 from diversify.evaluation.frontier import Standing, frontier
 from diversify.evaluation.generate import Run
+from diversify.evaluation.reports import Report
 from diversify.evaluation.statistics.change import Change, paired_change
 from diversify.evaluation.studies.budget import found_for
 from diversify.evaluation.studies.tuning import Tuned, cross_fitted
