@@ -138,7 +138,7 @@ class Yardstick:
         for standing in standings:
             if standing.measure in found:
                 told = standing.as_json()
-                told["gap"] = round(told["gap"], 4)
+                told["gap"] = _short(told["gap"])
                 told["ci95"] = [_short(bound) for bound in told["ci95"]]
                 found[standing.measure]["at_equal_quality"] = told
         return found

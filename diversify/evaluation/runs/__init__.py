@@ -1,0 +1,1 @@
+"""Run folders on disk: how rows are drawn into part files, checked, and put together."""
