@@ -6,6 +6,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).parent.parent / "diversify"
 
 LAYERS = {
@@ -94,6 +96,18 @@ def test_trl_is_imported_by_trainers_alone():
 def test_nothing_in_the_package_imports_the_workshop():
     for _, path, names in modules():
         assert not {"recipes", "configs", "eval", "tests"} & {n.split(".")[0] for n in names}, path
+
+
+def test_git_ignores_no_file_of_the_project():
+    """A wheel leaves out what git ignores: a pattern for run folders once hid a package's folder."""
+    root = PACKAGE.parent
+    if not (root / ".git").exists():
+        pytest.skip("not a git checkout")
+    rooms = ("diversify", "recipes", "configs", "eval", "benchmarks", "tests", "docs")
+    command = ["git", "ls-files", "--others", "--ignored", "--exclude-standard", *rooms]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    hidden = [name for name in done.stdout.splitlines() if not name.endswith((".pyc", ".pyo"))]
+    assert hidden == []
 
 
 def test_importing_the_package_is_light_and_quick():

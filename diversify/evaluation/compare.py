@@ -19,7 +19,8 @@ from diversify.evaluation.pairing import against_sweep, as_report, paired, swept
 from diversify.evaluation.recipe import whatever_number
 from diversify.evaluation.reports import Report
 from diversify.evaluation.statistics.change import CONFIDENCE, Change, paired_change, with_holm
-from diversify.evaluation.statistics.inference import POWER, clusters_of
+from diversify.evaluation.statistics.clusters import clusters_of
+from diversify.evaluation.statistics.inference import POWER
 from diversify.evaluation.verdict import judge, primary_of, told_change
 from diversify.kernels import Kernel
 

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diversify.evaluation.reports import Report, load_report
+from diversify.evaluation.statistics.clusters import clusters_of
 from diversify.evaluation.statistics.complete import Complete, complete_cases
 from diversify.evaluation.statistics.gaps import Gap, point_gap
-from diversify.evaluation.statistics.inference import FEWEST, clusters_of, mean_interval
+from diversify.evaluation.statistics.inference import FEWEST, mean_interval
 
 Floats = NDArray[np.float64]
 

@@ -11,9 +11,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from diversify.evaluation.frontier import Frontier, noted, too_few
+from diversify.evaluation.statistics.clusters import clusters_of
 from diversify.evaluation.statistics.complete import complete_cases
 from diversify.evaluation.statistics.gaps import curve_gap
-from diversify.evaluation.statistics.inference import clusters_of
 
 __all__ = ["FrontierGap", "compare_frontiers"]
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from diversify.evaluation import Change, paired_change
+from diversify.evaluation.statistics.clusters import count_units
 from diversify.evaluation.statistics.inference import (
     FEWEST,
     bootstrap_interval,
-    count_units,
     detectable_difference,
     holm,
     mean_interval,

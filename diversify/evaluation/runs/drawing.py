@@ -13,6 +13,7 @@ from typing import Any
 
 from diversify.decoding import Direct, Strategy
 from diversify.engines import Engine, Generations, Sampling
+from diversify.evaluation.prompt_sets import PromptRow, PromptSet
 from diversify.evaluation.runs.checks import check_ids, check_run_row
 from diversify.evaluation.runs.files import (
     FRESH,
@@ -33,7 +34,6 @@ from diversify.evaluation.runs.parts import (
     trim,
     whole_lines,
 )
-from diversify.evaluation.prompt_sets import PromptRow, PromptSet
 from diversify.reading import parse_json, read_json
 
 __all__ = ["claim", "differences", "draw_rows", "part_rows", "row_key", "run_row", "run_settings"]

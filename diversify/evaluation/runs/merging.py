@@ -5,17 +5,14 @@ from __future__ import annotations
 import contextlib
 import copy
 import filecmp
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from diversify.decoding.records import Record
 from diversify.evaluation.prompt_sets import PromptRow
-from diversify.evaluation.runs.checks import check_settings
-from diversify.evaluation.runs.drawing import claim, differences, part_rows, row_key, run_row
+from diversify.evaluation.runs.drawing import claim, differences, row_key
 from diversify.evaluation.runs.files import (
     GENERATIONS,
     SETTINGS,
@@ -23,8 +20,8 @@ from diversify.evaluation.runs.files import (
     json_line,
     prompts_digest,
 )
-from diversify.evaluation.runs.parts import Line, Lines, part_files, whole_lines
-from diversify.reading import read_json
+from diversify.evaluation.runs.parts import Lines, part_files
+from diversify.evaluation.runs.sources import Once, RunSource, rows_of
 
 __all__ = ["merge_runs", "merge_samples"]
 
@@ -51,17 +48,17 @@ def merge_runs(runs: Sequence[str | Path], output: str | Path) -> int:
             are missing, two folders have different answers for one prompt, an id stands for two
             prompts, or `output` holds something else.
     """
-    sources = [_Source.of(Path(run)) for run in runs]
+    sources = [RunSource.of(Path(run)) for run in runs]
     _check_recipes(sources, leave_out=("prompts",))
-    sets: dict[str, list[_Source]] = {}
+    sets: dict[str, list[RunSource]] = {}
     for source in sources:
         sets.setdefault(json.dumps(source.settings["prompts"], sort_keys=True), []).append(source)
     settings = copy.deepcopy(sources[0].settings)
-    once = _Once()
+    once = Once()
     with _merged(Path(output), settings) as stream:
         for number, group in enumerate(sets.values()):
             answered: dict[str, Any] = {}
-            for where, row, content in _rows(group):
+            for where, row, content in rows_of(group):
                 answered[row["id"]] = row["prompt"]
                 if once.is_new(row, number, where):
                     stream.write(content)
@@ -93,7 +90,7 @@ def merge_samples(runs: Sequence[str | Path], output: str | Path) -> int:
             one seed or one has none, a run has not one number of samples, the answers of a prompt
             depend on each other, or `output` holds something else.
     """
-    sources = [_Source.of(Path(run)) for run in runs]
+    sources = [RunSource.of(Path(run)) for run in runs]
     if unfinished := [str(source.path) for source in sources if not source.finished]:
         raise ValueError(f"{', '.join(unfinished)}: unfinished; draw or merge the rest first")
     _check_recipes(sources, leave_out=("samples", "sampling.seed"))
@@ -109,140 +106,7 @@ def merge_samples(runs: Sequence[str | Path], output: str | Path) -> int:
     return len(indices[0])
 
 
-@dataclass(frozen=True)
-class _Source:
-    """A run folder: its settings, and its finished file or its part files."""
-
-    path: Path
-    settings: dict[str, Any]
-    finished: bool
-    files: list[Path]
-
-    @classmethod
-    def of(cls, path: Path) -> _Source:
-        if not (path / SETTINGS).is_file():
-            raise ValueError(f"{path} is no run folder: it holds no {SETTINGS}")
-        settings = read_json(path / SETTINGS)
-        check_settings(settings, str(path / SETTINGS))
-        if not {"n", "sha256"} <= settings.get("prompts", {}).keys():
-            raise ValueError(f"{path / SETTINGS} does not say which prompts were answered")
-        whole = path / GENERATIONS
-        files = [whole] if whole.is_file() else part_files(path)
-        if not files:
-            raise ValueError(f"{path} holds no {GENERATIONS}")
-        return cls(path, settings, whole.is_file(), files)
-
-    def rows(self) -> Iterator[tuple[str, dict[str, Any], Line]]:
-        """Yield (place, row, where it lies) for each row, in the order of the files."""
-        for file in self.files:
-            for number, (line, content) in enumerate(whole_lines(file), start=1):
-                where = f"{file}, line {number}"
-                yield where, run_row(content, where), line
-
-    def index(self) -> dict[str, Line]:
-        """Return where the row of each id lies.
-
-        Raises:
-            ValueError: The rows are not those of the prompt set.
-        """
-        found, answered = {}, {}
-        for _, row, line in self.rows():
-            found[row["id"]], answered[row["id"]] = line, row["prompt"]
-        self.check_prompts(answered)
-        return found
-
-    def check_prompts(self, answered: Mapping[str, Any]) -> None:
-        """Insist that these are the prompts, by id, that the settings speak of."""
-        prompts = self.settings["prompts"]
-        if prompts_digest(answered.items()) != prompts["sha256"]:
-            raise ValueError(
-                f"the rows of {self.path} are not those of its {SETTINGS}: it has {prompts['n']} "
-                f"prompts, and {len(answered)} were found"
-            )
-
-
-class _Once:
-    """The prompts so far, and a digest of what was answered to each."""
-
-    def __init__(self) -> None:
-        self.prompts: list[tuple[str, Any]] = []
-        self._rows: dict[str, tuple[bytes, bytes, str]] = {}
-        self._sets: dict[bytes, tuple[int, str]] = {}
-
-    def is_new(self, row: Mapping[str, Any], number: int, where: str) -> bool:
-        """Say whether a row is to be kept, or is there already.
-
-        Args:
-            row: The row.
-            number: Of its prompt set; one set may ask the same question twice.
-            where: Its place.
-
-        Raises:
-            ValueError: Something else is there already.
-        """
-        prompt, answers = _digest(row["prompt"]), _digest(row["generations"])
-        if row["id"] in self._rows:
-            old_prompt, old_answers, there = self._rows[row["id"]]
-            if prompt != old_prompt:
-                raise ValueError(
-                    f"the id {row['id']!r} stands for two prompts: {there} and {where}"
-                )
-            if answers != old_answers:
-                raise ValueError(
-                    f"the prompt {row['id']!r} has other answers in {there} than in {where}; "
-                    "runs with several seeds are put together by merge_samples, --samples"
-                )
-            return False
-        set_number, there = self._sets.setdefault(prompt, (number, where))
-        if set_number != number:
-            raise ValueError(f"{there} and {where} have the same prompt under two ids")
-        self._rows[row["id"]] = prompt, answers, where
-        self.prompts.append((row["id"], row["prompt"]))
-        return True
-
-
-def _digest(value: Any) -> bytes:
-    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).digest()
-
-
-def _rows(group: Sequence[_Source]) -> Iterator[tuple[str, dict[str, Any], bytes]]:
-    """Yield (place, row, line) of the runs on one prompt set; shards in the order of the set."""
-    with Lines() as lines:
-        if any(source.finished for source in group):
-            for source in group:
-                for where, row, line in source.rows():
-                    yield where, row, lines.read(line)
-            return
-        for line in _ordered(group):
-            content, where = lines.read(line), str(line.file)
-            yield where, run_row(content, where), content
-
-
-def _ordered(shards: Sequence[_Source]) -> list[Line]:
-    """Return where the rows of shards lie, by position; those of one position are neighbours.
-
-    Raises:
-        ValueError: There is not a row for each position.
-    """
-    found: list[tuple[int, Line]] = []
-    for shard in shards:
-        for file in shard.files:
-            for line, _ in part_rows(file, shard.settings):
-                if line.position is None:
-                    raise ValueError(
-                        f"{shard.path} is unfinished: run the same generate command again"
-                    )
-                found.append((line.position, line))
-    count = shards[0].settings["prompts"]["n"]
-    if missing := sorted({*range(count)} - {position for position, _ in found}):
-        raise ValueError(
-            f"{len(missing)} of {count} prompts have no answers in "
-            f"{', '.join(str(shard.path) for shard in shards)}; the first is number {missing[0] + 1}"
-        )
-    return [line for _, line in sorted(found)]
-
-
-def _check_recipes(sources: Sequence[_Source], *, leave_out: Sequence[str]) -> None:
+def _check_recipes(sources: Sequence[RunSource], *, leave_out: Sequence[str]) -> None:
     """Insist that the runs differ in nothing but what is left out."""
     if not sources:
         raise ValueError("there must be at least one run to merge, got none")
@@ -268,7 +132,7 @@ def _check_independent(settings: Mapping[str, Any]) -> None:
             raise ValueError(f"samples of {drawn_by} depend on each other: they cannot be added up")
 
 
-def _samples(source: _Source) -> int:
+def _samples(source: RunSource) -> int:
     """Return how many answers a run has to each prompt.
 
     Raises:
@@ -283,7 +147,7 @@ def _samples(source: _Source) -> int:
     return found
 
 
-def _seeds(sources: Sequence[_Source]) -> list[int]:
+def _seeds(sources: Sequence[RunSource]) -> list[int]:
     """Return the seeds of all runs, those of a run that was merged already among them.
 
     Raises:
@@ -325,7 +189,7 @@ def _union(rows: Sequence[dict[str, Any]], settings: Mapping[str, Any]) -> dict[
     return row
 
 
-def _together(sources: Sequence[_Source], prompts: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _together(sources: Sequence[RunSource], prompts: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Describe the prompts of several sets as one."""
     told = [source.settings["prompts"] for source in sources]
     return {

@@ -179,7 +179,7 @@ class RowSpool:
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115
+        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)
         self._places: list[Place] = []
         self._heads: list[Row] = []
         self._end = 0

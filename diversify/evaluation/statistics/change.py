@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from diversify.evaluation.statistics.clusters import count_units
 from diversify.evaluation.statistics.inference import (
     CONFIDENCE,
     FEWEST,
-    count_units,
     detectable_difference,
     holm,
     mean_interval,

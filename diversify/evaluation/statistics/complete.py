@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from diversify.evaluation.statistics.inference import cluster_places, count_units
+from diversify.evaluation.statistics.clusters import cluster_places, count_units
 
 __all__ = ["Complete", "complete_cases"]
 

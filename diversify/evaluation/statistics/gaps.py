@@ -19,11 +19,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from diversify.evaluation.statistics.clusters import cluster_places, count_units
 from diversify.evaluation.statistics.curves import prompt_offers, reach, reachable
 from diversify.evaluation.statistics.inference import (
     CONFIDENCE,
-    cluster_places,
-    count_units,
     mean_interval,
     rows_at_once,
     sign_flip_test,
