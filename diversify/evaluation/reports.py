@@ -84,11 +84,14 @@ class Report:
         return np.array([math.nan if value is None else value for value in values])
 
     def save(self, folder: str | Path) -> Path:
-        """Write `report.json` and `samples.jsonl` into a folder and return the report's path."""
+        """Write `report.json` and `samples.jsonl` into a folder and return the report's path.
+
+        It may be the folder that the report was read from.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
-        with fresh_file(folder / SAMPLES) as stream:
+        with fresh_file(folder / SAMPLES, keep_equal=True) as stream:
             for line in self._lines():
                 digest.update(line)
                 stream.write(line)

@@ -92,6 +92,16 @@ class TestFiles:
         with pytest.raises(ValueError, match="has changed"):
             report.samples[0]
 
+    def test_a_report_may_be_saved_where_it_was_read(self, tmp_path, make_report):
+        place = make_report("run", 0.5).save(tmp_path / "report").parent
+        report = load_report(place)
+        report.save(place)
+        assert report.samples[0]["id"] == load_report(place).samples[0]["id"]
+        report.ordered(report.ids[::-1]).save(place)
+        assert load_report(place).ids == report.ids[::-1]
+        with pytest.raises(ValueError, match="has changed"):
+            report.samples[0]
+
     @pytest.mark.parametrize(
         ("content", "message"),
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import hashlib
 import json
 import os
@@ -45,11 +46,16 @@ def prompts_digest(prompts: Iterable[tuple[str, Any]]) -> str:
 
 
 @contextlib.contextmanager
-def fresh_file(target: Path) -> Iterator[BinaryIO]:
+def fresh_file(target: Path, *, keep_equal: bool = False) -> Iterator[BinaryIO]:
     """Give a file to write to that takes the place of `target` in one step, when it is whole.
 
     A reader or a kill never meets half of it, and two who write it at once do not disturb each
     other: the last one counts.
+
+    Args:
+        target: The file to be.
+        keep_equal: Whether a `target` of the same content stays as it is, so that whoever reads from
+            it sees no change.
     """
     # Not the process's id: on two machines, or in two containers, it may be the same.
     fresh = target.with_name(f"{target.name}.{secrets.token_hex(8)}{FRESH}")
@@ -58,7 +64,8 @@ def fresh_file(target: Path) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        fresh.replace(target)
+        if not (keep_equal and target.is_file() and filecmp.cmp(fresh, target, shallow=False)):
+            fresh.replace(target)
     finally:
         fresh.unlink(missing_ok=True)
 
