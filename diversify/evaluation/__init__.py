@@ -11,6 +11,7 @@ from diversify.evaluation.markdown import markdown_summary
 from diversify.evaluation.panel import Panel, panel
 from diversify.evaluation.prompt_sets import PromptRow, PromptSet, load_prompts, shipped_sets
 from diversify.evaluation.reports import Report, load_report
+from diversify.evaluation.richness import measures_named
 from diversify.evaluation.runs.drawing import draw_rows
 from diversify.evaluation.runs.merging import merge_runs, merge_samples
 from diversify.evaluation.runs.parts import Shard
@@ -39,6 +40,7 @@ __all__ = [
     "load_report",
     "load_run",
     "markdown_summary",
+    "measures_named",
     "merge_runs",
     "merge_samples",
     "model_index",
