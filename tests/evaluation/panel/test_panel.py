@@ -12,7 +12,7 @@ from diversify.evaluation.hivemind import inter_similarity
 from diversify.evaluation.panel import panel
 from diversify.evaluation.panel.echoes import echoes
 
-FILE = Path(__file__).parents[3] / "shared/data/noveltybench/gemini-1.5-pro.curated.scores.jsonl"
+FILE = Path(__file__).parents[4] / "shared/data/noveltybench/gemini-1.5-pro.curated.scores.jsonl"
 
 AXES = {"east": [1.0, 0.0], "north": [0.0, 1.0], "northeast": [0.6, 0.8]}
 

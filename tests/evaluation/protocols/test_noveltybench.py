@@ -29,7 +29,7 @@ from diversify.evaluation.protocols import score_protocol
 from diversify.evaluation.protocols.agreement import agreement
 from diversify.server import ChatServer
 
-FILE = Path(__file__).parents[3] / "shared/data/noveltybench/gemini-1.5-pro.curated.scores.jsonl"
+FILE = Path(__file__).parents[4] / "shared/data/noveltybench/gemini-1.5-pro.curated.scores.jsonl"
 
 
 @cache

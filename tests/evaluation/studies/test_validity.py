@@ -15,7 +15,7 @@ from diversify.evaluation.studies.unequal import few_and_many, taken_for_a_chang
 from diversify.kernels import EmbeddingKernel, NgramKernel
 from diversify.measures import mean_distance, vendi
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIGS = sorted((ROOT / "configs/validity").glob("*.yaml"))
 WORDS = "red blue green grey pink"
 
