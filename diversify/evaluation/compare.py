@@ -170,6 +170,7 @@ def compare(
         trained,
         unscored=lost,
         blank=changes["monitors"].get("blank"),
+        samples=after.recipe["samples"],
     )
     if unequal:
         verdict["reasons"]["collapse_fell"] += (

@@ -109,6 +109,8 @@ def _diversity_of(
         matrices.append(similarity)
         try:
             found = measure_all(similarity, measures)
+            if wrong := [name for name, value in found.items() if not math.isfinite(value)]:
+                raise ValueError(f"{wrong[0]} by {kernel.name} is {found[wrong[0]]}, no number")
         except ValueError as error:
             raise ValueError(f"prompt {row['id']!r}, {len(texts)} answers: {error}") from error
         scores |= {f"{name},{kernel.name}": value for name, value in found.items()}

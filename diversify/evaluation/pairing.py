@@ -69,11 +69,16 @@ def swept(model: Report, sweep: Sequence[Report | str | Path]) -> Frontier | Non
     """Return the curve of a model's reports at several temperatures; None without any.
 
     Raises:
-        ValueError: One differs from the model's report in more than temperature.
+        ValueError: One differs from the model's report in more than temperature, be it in the number
+            of answers to a single prompt.
     """
     reports = [as_report(report) for report in sweep]
     for report in reports:
-        paired(model, report)
+        if paired(model, report)[1]:
+            raise ValueError(
+                f"{report.label} has other numbers of answers to some prompts than {model.label}: "
+                "draw the sweep with those of the model that it belongs to"
+            )
         _same_model(model, report)
     return frontier(reports) if reports else None
 

@@ -17,6 +17,8 @@ PRIMARY = ("mean_distance", "vendi")
 BLANKS = 0.02
 """How far the share of blank answers may rise while quality holds."""
 
+SINGLE = None, "a single answer to each prompt has nothing to differ from."
+
 
 def primary_of(names: Iterable[str]) -> list[str]:
     """Return those measures that decide, of all that were compared.
@@ -54,6 +56,7 @@ def judge(
     *,
     unscored: Sequence[str] = (),
     blank: Change | None = None,
+    samples: Any = None,
 ) -> dict[str, Any]:
     """Answer the three questions, each with True, False or None (cannot be said) and a reason.
 
@@ -65,13 +68,14 @@ def judge(
         trained: the kernel that training saw.
         unscored: deciding qualities that have no prompt with a value on both sides.
         blank: the share of blank answers.
+        samples: answers a prompt, where all have equally many.
 
     Returns:
         `collapse_fell`, `quality_held`, `beats_temperature` and `reasons`.
     """
     parts = {
-        "collapse_fell": _collapse_fell(measures, trained),
-        "quality_held": _quality_held(qualities, margins, unscored, blank),
+        "collapse_fell": SINGLE if samples == 1 else _collapse_fell(measures, trained),
+        "quality_held": _unless_blank(_quality_held(qualities, margins, unscored), blank),
         "beats_temperature": _beats_temperature(standings, bool(qualities)),
     }
     verdict: dict[str, Any] = {name: answer for name, (answer, _) in parts.items()}
@@ -116,18 +120,8 @@ def _quality_held(
     qualities: dict[str, Change],
     margins: dict[str, dict[str, Any]],
     unscored: Sequence[str],
-    blank: Change | None,
 ) -> tuple[bool | None, str]:
-    """True only if every quality's whole interval lies within its margin: it is not inferior.
-
-    Blank answers have no quality, and each differs from all others: more of them are no quality that
-    held, whatever is said of the rest.
-    """
-    if blank is not None and blank.difference > 0 and not blank.ci95[1] <= BLANKS:
-        return False, (
-            f"{blank.after:.1%} of the answers are blank, {blank.before:.1%} were before; their share "
-            f"may have risen by more than {BLANKS:.0%}, and no quality sees them."
-        )
+    """True only if every quality's whole interval lies within its margin: it is not inferior."""
     if unscored:
         return None, f"{_list(unscored)} could not be scored on any prompt on both sides."
     if not qualities:
@@ -163,6 +157,22 @@ def _quality_held(
         if names
     ]
     return False, ". ".join(said) + "."
+
+
+def _unless_blank(
+    quality: tuple[bool | None, str], blank: Change | None
+) -> tuple[bool | None, str]:
+    """Deny that quality held where more answers are blank.
+
+    A blank answer differs from all others, and most qualities cannot judge it: by those that can be
+    judged alone, a model that says nothing half of the time is as good as before and more diverse.
+    """
+    if blank is None or blank.difference <= 0 or blank.ci95[1] <= BLANKS or _too_few({"": blank}):
+        return quality
+    return False, (
+        f"{blank.after:.1%} of the answers are blank, {blank.before:.1%} were before: their share may "
+        f"have risen by more than {BLANKS:.0%}. Beside that: {quality[1]}"
+    )
 
 
 def _too_few(changes: dict[str, Change]) -> str | None:

@@ -20,6 +20,7 @@ from diversify.evaluation.richness import measures_named
 from diversify.evaluation.statistics.change import with_holm
 from diversify.evaluation.statistics.curves import reachable
 from diversify.evaluation.verdict import judge
+from diversify.quality import Rule
 
 
 def test_paired_change_is_the_mean_difference():
@@ -391,6 +392,27 @@ class TestBlanks:
         assert "12.5% of the answers are blank, 0.0% were before" in told
         assert "blank" in verdict_table(found)
 
+    def test_what_is_lost_beside_them_is_told_and_few_prompts_decide_nothing(self):
+        """Half of the answers blank, a quality down by .5: both are said; of two prompts neither."""
+        spoken = Rule(lambda prompt, text: float(bool(text)), "spoken")
+
+        def verdict(prompts):
+            found = []
+            for texts in (["a", "b"], ["a", ""]):
+                rows = [
+                    {"id": f"p{n}", "prompt": "P", "generations": texts} for n in range(prompts)
+                ]
+                found.append(evaluate(Run(Path("run"), {}, rows), quality=[spoken]))
+            return compare(*found, resamples=100).verdict
+
+        lost = verdict(8)
+        assert lost["quality_held"] is False
+        told = lost["reasons"]["quality_held"]
+        assert "50.0% of the answers are blank" in told
+        assert "fell beyond the margin: spoken -0.500" in told
+        few = verdict(2)
+        assert few["quality_held"] is None and "blank" not in few["reasons"]["quality_held"]
+
     def test_none_are_nothing_to_tell(self, tiny_embedder, length_quality):
         found = compare(*self.reports(tiny_embedder, length_quality, 0), resamples=200)
         assert found.verdict["quality_held"] is True
@@ -422,6 +444,13 @@ def test_a_column_may_be_called_like_an_argument(tiny_embedder, length_quality):
     row = {"id": "p", "prompt": "P", "generations": ["a"], "completions": 1, "prompts": 2}
     report = evaluate(Run(Path("run"), {}, [row]), quality=[length_quality()])
     assert report.samples[0]["qualities"] == {"words": 1.0}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_measure_must_give_a_number(value):
+    run = Run(Path("run"), {}, [{"id": "p7", "prompt": "P", "generations": ["a", "b"]}])
+    with pytest.raises(ValueError, match=rf"prompt 'p7', 2 answers: odd by ngram-2 is {value}"):
+        evaluate(run, measures={"odd": lambda S: value})
 
 
 def test_what_cannot_be_measured_names_its_prompt():

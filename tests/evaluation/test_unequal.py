@@ -111,3 +111,25 @@ def test_where_all_answers_count_the_number_among_k_does_not_decide():
     assert primary_of(names[2:]) == ["vendi@4,a"]
     assert primary_of(names[3:]) == ["coverage@4,a"]
     assert primary_of(["distinct,a"]) == []
+
+
+def test_a_sweep_must_have_the_numbers_of_its_model_at_each_prompt():
+    """Eleven prompts with 9 answers and one with 3, against the reverse: no curve of that model."""
+    among = MEASURES | measures_named(["vendi@2"])
+    few, many = (report(n, 3, n, measures=among, prompts=12, temperature=1.0) for n in (3, 9))
+    hot = report(3, 3, 1, measures=among, prompts=12, temperature=1.5)
+    mixed = [
+        Report(first.summary | {}, [*list(first.samples)[:-1], list(last.samples)[-1]])
+        for first, last in ((many, few), (hot, many))
+    ]
+    for one in mixed:
+        one.summary["config"]["recipe"]["samples"] = [3, 9]
+    with pytest.raises(ValueError, match="other numbers of answers to some prompts"):
+        compare(mixed[0], mixed[0], sweep=mixed, resamples=100)
+
+
+def test_one_answer_a_prompt_says_nothing_of_collapse():
+    one = report(1, 3, 0, measures=MEASURES)
+    found = compare(one, report(1, 3, 1, measures=MEASURES), resamples=100)
+    assert found.verdict["collapse_fell"] is None
+    assert "a single answer" in found.verdict["reasons"]["collapse_fell"]

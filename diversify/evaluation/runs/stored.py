@@ -6,6 +6,7 @@ What is held of a row is where it lies, and on request its head: all but the tex
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, cast, overload
+from typing import Any, BinaryIO, Protocol, TypeAlias, cast, overload
 
 from diversify.evaluation.runs.checks import check_ids
 from diversify.evaluation.runs.files import json_line
@@ -179,7 +180,7 @@ class RowSpool:
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)
+        self._file: BinaryIO = io.BytesIO()
         self._places: list[Place] = []
         self._heads: list[Row] = []
         self._end = 0
@@ -187,6 +188,10 @@ class RowSpool:
     def append(self, row: Row) -> None:
         """Write a row, which has an `id`."""
         line = json_line(row).encode()
+        if isinstance(self._file, io.BytesIO) and self._end + len(line) > IN_MEMORY:
+            held = self._file.getvalue()
+            self._file = cast("BinaryIO", tempfile.TemporaryFile())
+            self._file.write(held)
         self._file.write(line)
         self._places.append((self._end, len(line)))
         self._heads.append(head_of(row))
@@ -198,8 +203,9 @@ class RowSpool:
 
     def rows(self) -> StoredRows:
         """Return what was written; nothing can be added after that."""
+        self._file.flush()
         ids = [head["id"] for head in self._heads]
-        return StoredRows(_Spooled(cast("Any", self._file)), self._places, ids, self._heads)
+        return StoredRows(_Spooled(self._file), self._places, ids, self._heads)
 
 
 class _File:
@@ -230,21 +236,27 @@ class _File:
 
 
 class _Spooled:
-    """A temporary file; its one position is shared by all who read from it."""
+    """What was written, in memory or in a temporary file; readers share no position in it."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.lock = threading.Lock()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Callable[[int, int], bytes]]:
-        def read(start: int, size: int) -> bytes:
-            with self.lock:
-                self.file.seek(start)
-                content: bytes = self.file.read(size)
-                return content
+        yield self._in_memory if isinstance(self.file, io.BytesIO) else self._on_disk
 
-        yield read
+    def _in_memory(self, start: int, size: int) -> bytes:
+        assert isinstance(self.file, io.BytesIO)
+        return bytes(self.file.getbuffer()[start : start + size])
+
+    def _on_disk(self, start: int, size: int) -> bytes:
+        # A process that was forked off has the same position, so it must not matter.
+        if hasattr(os, "pread"):
+            return os.pread(self.file.fileno(), size, start)
+        with self.lock:
+            self.file.seek(start)
+            return self.file.read(size)
 
 
 def _stamp(status: os.stat_result) -> tuple[int, int, int]:

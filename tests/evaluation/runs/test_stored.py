@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pickle
 import tracemalloc
 
@@ -55,6 +56,20 @@ class TestLikeAList:
         assert [(one, other) for one, other in zip(rows, rows[::-1], strict=True)] == list(
             zip(ROWS, ROWS[::-1], strict=True)
         )
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+    def test_a_process_that_was_forked_off_does_not_disturb(self, monkeypatch):
+        """Both read by turns from one temporary file, whose position they share."""
+        monkeypatch.setattr(stored, "IN_MEMORY", 1)
+        spool, many = RowSpool(), [{"id": str(n), "text": "x" * n} for n in range(300)]
+        for row in many:
+            spool.append(row)
+        rows = spool.rows()
+        child = os.fork()
+        good = all(rows[n % 300] == many[n % 300] for n in range(0, 30_000, 7))
+        if not child:
+            os._exit(0 if good else 1)
+        assert good and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
     def test_heads_and_order(self, rows):
         assert rows.heads[1] == {"id": "b", "prompt": "Q\u2028", "group": "g"}
