@@ -26,7 +26,7 @@ $(DEMO): $(READY) requirements/demo.txt
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements/demo.txt
 	touch $@
 
-demo: install ## train, decode and prove it on an embedded model, about a quarter of an hour on two cores
+demo: install ## train, decode and prove it on an embedded model, about twenty minutes on two cores
 	$(BIN)/python eval/before_after.py --config configs/demo/demo.yaml
 
 demo-full: install ## the demo with its quality-only control
