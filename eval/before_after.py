@@ -11,13 +11,17 @@ What happens, in this order:
 4. everything is scored, compared and written as `comparison.json` and `report.html`.
 
 Every stage keeps what it has done in the output folder and is passed over when it is complete, so
-the same command continues an interrupted study. Nothing here is a measure: it only calls the
+the same command continues an interrupted study. A training command that has changed is run again
+with all that come after it, and a report is made again where other qualities or another embedder
+are asked for. Nothing here is a measure: it only calls the
 instrument in `diversify.evaluation`.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import logging
 import shlex
 import shutil
@@ -28,6 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from diversify import __version__
 from diversify.cli.studies import exit_code, idle_lightly, read_config
 from diversify.cli.tables import clock, verdict_table
 from diversify.decoding import Direct, OverGenerate
@@ -45,8 +50,8 @@ from diversify.evaluation import (
 )
 from diversify.evaluation.generate import write_atomically
 from diversify.evaluation.report import write_report
-from diversify.evaluation.studies.stages import command_digest, launch
-from diversify.kernels import EmbeddingKernel, NgramKernel
+from diversify.evaluation.studies.stages import command_digest, launch, scored_as_asked
+from diversify.kernels import EmbeddingKernel, Kernel, NgramKernel
 from diversify.models import best_device, best_dtype
 from diversify.trainers.card import write_card
 from diversify.trainers.components import build_qualities
@@ -193,7 +198,7 @@ def run(study: Study) -> Comparison:
             margins=study.margins,
             deciding=study.deciding,
             trained_kernel=study.trained_kernel,
-            length_kernels=[EmbeddingKernel(lab.embedder), NgramKernel(2)],
+            length_kernels=lab.kernels,
             resamples=study.resamples,
             seed=study.seed,
         )
@@ -237,6 +242,7 @@ class Laboratory:
         self.progress = progress
         self.prompts = load_prompts(study.prompts, split=study.split, limit=study.limit)
         self.embedder = load_embedder(study.embedder)
+        self.kernels: list[Kernel] = [EmbeddingKernel(self.embedder), NgramKernel(2)]
         self._engine: TransformersEngine | None = None
         self._qualities: list[Any] | None = None
 
@@ -299,16 +305,22 @@ class Laboratory:
         return options | ({"quality": {name: named[name] for name in wanted}} if wanted else {})
 
     def train(self, name: str, commands: Sequence[Sequence[str]], adapter: str) -> None:
-        """Run the training commands, each once for its content and its config's content."""
+        """Run the training commands, each once for its content, its config's and that of all before."""
+        done = Path(self.study.output) / ".done" / name
         if not Path(adapter, "adapter_config.json").is_file():
-            shutil.rmtree(Path(self.study.output) / ".done" / name, ignore_errors=True)
+            shutil.rmtree(done, ignore_errors=True)
+        digest = ""
         for number, command in enumerate(commands, start=1):
             label = f"training, {Path(command[0]).stem}" + (f" ({name[6:]})" if name[6:] else "")
             self.progress.begin(label)
-            marker = Path(self.study.output) / ".done" / name / f"{number}.sha256"
-            digest = command_digest(command)
+            marker = done / f"{number}.sha256"
+            digest = command_digest(command, after=digest)
             ready = marker.is_file() and marker.read_text() == digest
             if not ready:
+                # What comes after read what this one is about to write, and must not count as done
+                # wherever the study is interrupted.
+                for later in range(number, len(commands) + 1):
+                    (done / f"{later}.sha256").unlink(missing_ok=True)
                 log = Path(self.study.output) / "logs" / f"{name}-{number}.log"
                 launch(command, log, self.progress.show)
                 marker.parent.mkdir(parents=True, exist_ok=True)
@@ -316,15 +328,29 @@ class Laboratory:
             self.progress.end(skipped=ready)
 
     def score(self, name: str) -> Report:
-        """Score one condition, or read its report if it is newer than its answers."""
+        """Score one condition, or read its report if it is of these answers and what is asked."""
         folder = Path(self.study.output) / name
         self.progress.begin(f"scores, {name}")
         report, answers = folder / "report.json", folder / "generations.jsonl"
         ready = report.is_file() and report.stat().st_mtime_ns > answers.stat().st_mtime_ns
-        if not ready:
-            evaluate(folder, embedder=self.embedder, quality=self.qualities()).save(folder)
+        marker = Path(self.study.output) / ".done" / "scores" / f"{name}.sha256"
+        if not (ready and marker.is_file() and marker.read_text() == self._scoring(report)):
+            ready = ready and scored_as_asked(folder, self.kernels, self.qualities())
+            if not ready:
+                marker.unlink(missing_ok=True)
+                evaluate(folder, kernels=self.kernels, quality=self.qualities()).save(folder)
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(marker, self._scoring(report))
         self.progress.end(skipped=ready)
         return load_report(folder)
+
+    def _scoring(self, report: Path) -> str:
+        """Return a hash of what scores and of what came of it: no model is loaded to compare it."""
+        study = self.study
+        asked = [study.model, study.qualities, study.embedder, __version__]
+        revisions = [(each.name, str(getattr(each, "revision", ""))) for each in self.kernels]
+        told = json.dumps([asked, revisions]).encode()
+        return hashlib.sha256(told + report.read_bytes()).hexdigest()
 
 
 def summary_line(name: str, comparison: Comparison) -> str:

@@ -78,6 +78,28 @@ def test_several_runs_are_scored_in_turn(generations, tmp_path, capsys):
     assert "--output goes with one run" in capsys.readouterr().err
 
 
+def test_results_of_two_files_do_not_replace_each_other(tmp_path, capsys):
+    runs = [written(tmp_path / f"{name}.jsonl", ["red"], answers=[[["red"]]]) for name in "ab"]
+    for more in ([], ["--leaderboard", "--output", str(tmp_path / "out")]):
+        protocol = "noveltybench@1.0-classifier" if more else "enumerable@1"
+        assert main(["score", *runs, "--protocol", protocol, *more]) == 1
+        error = capsys.readouterr().err
+        assert f"the results of {runs[0]} and {runs[1]} would both be written" in error
+        assert str(tmp_path) in error and "one at a time with --output" in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "b.jsonl"]
+
+
+def test_results_do_not_replace_the_answers_they_are_made_of(tmp_path, capsys):
+    (tmp_path / "enumerable@1").mkdir()
+    path = tmp_path / "enumerable@1" / "scores.jsonl"
+    arguments = ["score", written(path, ["red"], answers=[[["red"]]]), "--protocol", "enumerable@1"]
+    before = path.read_bytes()
+    assert main([*arguments, "--output", str(tmp_path)]) == 1
+    assert f"{path} would be overwritten by its own results" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert main(arguments) == 0  # its own folder gets a folder of the protocol's name
+
+
 class Minilm:
     """Stands in for MiniLM: one direction for each first letter."""
 
@@ -106,9 +128,11 @@ def written(path, *groups, **columns):
 
 def test_a_leaderboard_joins_two_runs(minilm, tmp_path, capsys):
     """One class on curated, two on wildchat: (100 * 1 + 1000 * 2) / 1100 = 1.909."""
+    for name in ("curated", "wildchat"):
+        (tmp_path / name).mkdir()
     runs = [
-        written(tmp_path / "c.jsonl", ["a", "a"]),
-        written(tmp_path / "w.jsonl", ["a", "b"], ["c", "d"]),
+        written(tmp_path / "curated" / "c.jsonl", ["a", "a"]),
+        written(tmp_path / "wildchat" / "w.jsonl", ["a", "b"], ["c", "d"]),
     ]
     arguments = ["score", *runs, "--protocol", "noveltybench@1.0-surrogate", "--leaderboard"]
     assert main([*arguments, "--output", str(tmp_path / "out")]) == 0

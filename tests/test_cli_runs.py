@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from diversify.cli import main, runs
 from diversify.evaluation import load_run
 from diversify.evaluation.generate import prompts_digest
@@ -28,8 +30,17 @@ def test_tables_become_runs_and_runs_a_panel(tmp_path, capsys, monkeypatch):
     found = json.loads((tmp_path / "panel" / "panel.json").read_text())
     assert len(found["similarity"]) == 2
     assert (found["details"]["resamples"], found["details"]["seed"]) == (20, 3)
-    assert main([*arguments[:-1], "0"]) == 1
-    assert "rows must be at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "least"), [("--rows", 1), ("--seed", 0), ("--resamples", 1), ("--least-models", 2)]
+)
+def test_a_panels_numbers_are_checked_before_anything_is_embedded(option, least, capsys):
+    """There are no runs and no embedder of this name, and neither is looked for."""
+    with pytest.raises(SystemExit):
+        main(["panel", "one", "two", "--embedder", "nowhere/at-all", option, str(least - 1)])
+    told = capsys.readouterr().err
+    assert f"argument {option}: must be at least {least}, got {least - 1}" in told
 
 
 def test_one_run_is_no_panel(tmp_path, capsys):

@@ -182,3 +182,58 @@ def test_an_imported_log_of_lm_eval_keeps_its_constraints(tmp_path: Path) -> Non
     scoring_ = ["--embedder", "none", "--quality", "all_constraints"]
     assert main(["evaluate", str(folder), *scoring_]) == 0
     assert results(folder)["all_constraints,quality"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize("name", ["samples.jsonl", "report.json"])
+def test_a_report_does_not_replace_the_answers_it_is_made_of(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    path = run.rename(tmp_path / name)
+    before = path.read_bytes()
+    arguments = ["evaluate", str(path), "--embedder", "none"]
+    for more in ([], ["--output", str(tmp_path)]):
+        assert main([*arguments, *more]) == 1
+        error = capsys.readouterr().err
+        assert f"{path} would be overwritten by its own results" in error and "--output" in error
+        assert path.read_bytes() == before and [*tmp_path.iterdir()] == [path]
+    if name == "samples.jsonl":
+        assert main([*arguments, "--output", str(tmp_path / "report")]) == 0
+        assert path.read_bytes() == before and "constraint" not in results(tmp_path / "report")
+
+
+def test_reports_of_two_files_do_not_replace_each_other(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "b.jsonl"
+    other.write_bytes(run.read_bytes())
+    assert main(["evaluate", str(run), str(other), "--embedder", "nowhere/at-all"]) == 1
+    error = capsys.readouterr().err
+    assert f"the results of {run} and {other} would both be written into {tmp_path}" in error
+    assert "one at a time with --output" in error
+    assert not (tmp_path / "report.json").exists()
+    # A missing run is told as that.
+    assert main(["evaluate", str(tmp_path / "x"), str(tmp_path / "y"), "--embedder", "none"]) == 1
+    assert "holds no generations.jsonl" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["compare", "a", "b", "--seed", "-1"], "argument --seed: must be at least 0, got -1"),
+        (["report", "a", "b", "--resamples", "0"], "--resamples: must be at least 1, got 0"),
+        (["compare", "a", "b", "--seed", "x"], "argument --seed: must be a whole number, got 'x'"),
+    ],
+)
+def test_numbers_out_of_range_are_named_by_their_option(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit):
+        main(words)
+    assert message in capsys.readouterr().err
+
+
+def test_a_page_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Told before a report is looked for: there is none."""
+    assert main(["report", "no", "none", "--output", str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert told == f"diversify: --output names the file to write, and {tmp_path} is a folder\n"

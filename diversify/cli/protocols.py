@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diversify.cli.checks import at_least, result_folders
 from diversify.cli.parsing import add_command
 from diversify.cli.tables import aligned, protocol_table
 
 if TYPE_CHECKING:
-    from diversify.evaluation.generate import Run
     from diversify.evaluation.protocol_report import ProtocolReport
 
 __all__ = ["PROTOCOLS", "SETTINGS", "add_score", "add_settings"]
@@ -86,7 +87,11 @@ def add_score(commands: Any) -> None:
         help="enumerable@1: column of the rows with the list of right answers; "
         "hivemind-paraphrases@1-minilm: that with the id of the question",
     )
-    add("--seed", type=int, help="hivemind@1-minilm: of the pairs of answers to different prompts")
+    add(
+        "--seed",
+        type=at_least(0),
+        help="hivemind@1-minilm: of the pairs of answers to different prompts",
+    )
     add("--device", help="cpu, cuda, …; chosen if not given")
     add("--output", help="folder for the results; the run's own if not given")
 
@@ -97,13 +102,13 @@ def _score(options: argparse.Namespace) -> int:
     from diversify.evaluation.protocols.leaderboard import leaderboard
 
     _check(options)
+    folders = _folders(options)
     runs = [load_run(path) for path in options.runs]
     given = _given(options)
     reports = [score_protocol(run, options.protocol, **given) for run in runs]
-    for run, report in zip(runs, reports, strict=True):
+    for path, report in zip(options.runs, reports, strict=True):
         print("\n".join([protocol_table(report), *_more(report)]))
-        one = options.output if len(runs) == 1 else None
-        print(report.save(one or _folder(run)))
+        print(report.save(folders[path]))
     if options.leaderboard:
         joined = leaderboard(*reports)
         print(protocol_table(joined))
@@ -154,8 +159,14 @@ def _rank(found: Any) -> str:
     return f"{found['value']:.2f}{interval}"
 
 
-def _folder(run: Run) -> Any:
-    return run.path if run.path.is_dir() else run.path.parent
+def _folders(options: argparse.Namespace) -> dict[str, Path]:
+    """Return where the results of every run go; with a leaderboard `--output` is that of the joint ones."""
+    from diversify.evaluation.protocol_report import SCORES, SUMMARY
+
+    own = options.protocol.replace("/", "-")
+    output = options.output if len(options.runs) == 1 else None
+    written = [f"{own}/{name}" for name in (SCORES, SUMMARY)]
+    return result_folders(options.runs, output, written=written)
 
 
 def _given(options: argparse.Namespace) -> dict[str, Any]:

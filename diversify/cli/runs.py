@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any
 
+from diversify.cli.checks import at_least
 from diversify.cli.parsing import add_command
 
 __all__ = ["FORMATS", "add_import", "add_merge", "add_panel"]
@@ -75,13 +76,16 @@ def add_panel(commands: Any) -> None:
     add = add_command(commands, "panel", _panel, text).add_argument
     add("runs", nargs="+", help="run folders, one a model, on the same prompts")
     add("--embedder", default="minilm", help="minilm, or a sentence-transformers id or path")
-    add("--least-models", type=int, default=2, help="models that must share a phrase")
+    add("--least-models", type=at_least(2), default=2, help="models that must share a phrase")
     add("--device", help="cpu, cuda, …; chosen if not given")
     add(
-        "--resamples", type=int, default=10_000, help="permutations and resamples behind the echoes"
+        "--resamples",
+        type=at_least(1),
+        default=10_000,
+        help="permutations and resamples behind the echoes",
     )
-    add("--seed", type=int, default=0, help="of both")
-    add("--rows", type=int, default=10, help="prompts and phrases that are printed")
+    add("--seed", type=at_least(0), default=0, help="of both")
+    add("--rows", type=at_least(1), default=10, help="prompts and phrases that are printed")
     add("--output", help="folder for panel.json and panel.md")
 
 

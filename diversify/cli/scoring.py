@@ -8,6 +8,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
+from diversify.cli.checks import at_least, check_file_to_write, result_folders
 from diversify.cli.parsing import add_command
 from diversify.cli.processes import device_of, launched_shard
 from diversify.cli.tables import report_table, verdict_table
@@ -109,15 +110,18 @@ def add_evaluate(commands: Any) -> None:
 def _evaluate(options: argparse.Namespace) -> int:
     from diversify.embedders import load_embedder
     from diversify.evaluation import evaluate, load_run
+    from diversify.evaluation.reports import REPORT, SAMPLES
     from diversify.evaluation.richness import measures_named
     from diversify.measures import MEASURES
 
     if options.output and len(options.runs) > 1:
         raise ValueError("--output goes with one run; each run's report lands in its own folder")
+    folders = result_folders(options.runs, options.output, written=(REPORT, SAMPLES))
     further = [name.strip() for name in options.measures.split(",") if name.strip()]
     measures = MEASURES | measures_named(further)
     # Several processes divide the runs, each with a report of its own; nobody waits for anybody.
-    runs = [load_run(path) for path in launched_shard().of(options.runs)]
+    own = launched_shard().of(options.runs)
+    runs = [load_run(path) for path in own]
     if not runs:
         return 0
     options.device = device_of(options)
@@ -127,10 +131,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         else load_embedder(options.embedder, device=options.device)
     )
     qualities = list(qualities_of(options).values())
-    for run in runs:
+    for path, run in zip(own, runs, strict=True):
         report = evaluate(run, embedder=embedder, quality=qualities, measures=measures)
-        folder = options.output or (run.path if run.path.is_dir() else run.path.parent)
-        print(f"{report.save(folder)}\n{report_table(report)}")
+        print(f"{report.save(folders[path])}\n{report_table(report)}")
     return 0
 
 
@@ -150,8 +153,8 @@ def _add_pair(parser: argparse.ArgumentParser) -> None:
         "--margin", action="append", default=[], metavar="QUALITY=VALUE", help="margin of a quality"
     )
     add("--deciding", nargs="+", help="qualities that the verdict rests on; all if not given")
-    add("--resamples", type=int, default=10_000)
-    add("--seed", type=int, default=0)
+    add("--resamples", type=at_least(1), default=10_000)
+    add("--seed", type=at_least(0), default=0)
     add(
         "--embedder",
         default="none",
@@ -206,6 +209,7 @@ def _report(options: argparse.Namespace) -> int:
     from diversify.evaluation.report import write_figures, write_report
     from diversify.evaluation.wording.apart import further
 
+    check_file_to_write("--output", options.output)
     kernel = _embedding_kernel(options)
     comparison = _comparison(options, options.after, kernel)
     also = [_comparison(options, path, kernel) for path in options.also]

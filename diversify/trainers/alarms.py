@@ -7,9 +7,10 @@ import numpy as np
 from diversify.evaluation.compare import Comparison
 from diversify.evaluation.reports import Report
 from diversify.evaluation.statistics.change import Change
+from diversify.evaluation.statistics.inference import FEWEST
 from diversify.evaluation.verdict import PRIMARY, told_change
 
-__all__ = ["find_alarms", "means", "watched"]
+__all__ = ["find_alarms", "means", "units_of", "watched"]
 
 
 def find_alarms(comparison: Comparison, *, strict: bool = False) -> list[str]:
@@ -17,7 +18,8 @@ def find_alarms(comparison: Comparison, *, strict: bool = False) -> list[str]:
 
     Args:
         comparison: of the model at the start and now.
-        strict: whether the mean change of a quality decides, and not its 95 % interval.
+        strict: whether the mean change of a quality decides, and not its 95 % interval. An interval
+            of fewer than `FEWEST` independent prompts shows nothing, and raises no alarm.
 
     Returns:
         A sentence for each; none is good.
@@ -39,6 +41,8 @@ def find_alarms(comparison: Comparison, *, strict: bool = False) -> list[str]:
     ]
     for name, change in comparison.qualities.items():
         low, high = (change.difference, change.difference) if strict else change.ci95
+        if not strict and units_of(change) < FEWEST:
+            continue
         margin, told = margins[name]["margin"], told_change(name, change, margins)
         if high < -margin:
             found.append(f"quality fell beyond its margin: {told}")
@@ -53,6 +57,11 @@ def find_alarms(comparison: Comparison, *, strict: bool = False) -> list[str]:
                 f"by {kernel} ({change.difference:+.3f})"
             )
     return found
+
+
+def units_of(change: Change) -> int:
+    """Return how many independent prompts a change rests on; old records do not say, and count all."""
+    return change.n_prompts if change.n_units is None else change.n_units
 
 
 def watched(comparison: Comparison) -> dict[str, Change]:

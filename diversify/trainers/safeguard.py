@@ -38,6 +38,8 @@ from diversify.evaluation.evaluate import evaluate
 from diversify.evaluation.generate import Run, prompts_digest, run_settings, write_atomically
 from diversify.evaluation.prompt_sets import PromptSet
 from diversify.evaluation.reports import Report, load_report
+from diversify.evaluation.statistics.clusters import clusters_of, count_units
+from diversify.evaluation.statistics.inference import FEWEST
 from diversify.evaluation.verdict import PRIMARY
 from diversify.kernels import Kernel, NgramKernel, check_integer
 from diversify.measures import MEASURES
@@ -77,6 +79,10 @@ class Safeguard(TrainerCallback):
     - the kernels parted: by Vendi or the mean distance the answers differ more by the trained
       kernel, and less by the held-out one, both intervals clear of zero.
 
+    An interval of fewer than six independent prompts (paraphrases, rows of one `group`, count as
+    one) shows nothing: such a safeguard logs its numbers, but stops a run only over a quality that
+    cannot be scored any more, or that fell by its mean alone if it is `strict`; a warning says so.
+
     `reasons` then says why. The output folder gets `safeguard.json` (settings, checks, alarms) and
     `safeguard/step-<n>` with a report each, which `diversify compare` reads. The baseline is read
     back from there when a run is resumed; where it is missing, the model at that point becomes the
@@ -94,7 +100,8 @@ class Safeguard(TrainerCallback):
         every: steps between two checks.
         prompts: a prompt set, or what `load_set` takes: its name, a file, a data set of the Hub.
         split: which part of it; a `PromptSet` is taken whole.
-        limit: at most so many prompts, with equal shares of the categories.
+        limit: at most so many prompts, with equal shares of the categories; six or more where
+            intervals are to decide.
         samples: answers a prompt.
         max_tokens: longest answer, in tokens.
         temperature: of the answers, above 0.
@@ -158,6 +165,7 @@ class Safeguard(TrainerCallback):
         else:
             self.prompts = load_set(prompts, split=split, limit=limit)
         check_integer(f"the number of prompts in {self.prompts.name!r}", len(self.prompts), 2)
+        _warn_of_few(self.prompts, strict)
         self.strict = strict
         self.batch_size = batch_size
         self.template_options = dict(template_options or {})
@@ -332,3 +340,19 @@ class Safeguard(TrainerCallback):
         self._checks = checks
         self._baseline = load_report(self._folder / f"step-{checks[0]['step']}")
         return True
+
+
+def _warn_of_few(prompts: PromptSet, strict: bool) -> None:
+    """Say at once that the intervals of so few prompts cannot stop a run."""
+    units = count_units(
+        clusters_of([row.columns | {"id": row.id} for row in prompts]), len(prompts)
+    )
+    if units < FEWEST:
+        logger.warning(
+            "safeguard: %d independent prompts of %r; with fewer than %d no interval stops a run%s. "
+            "Raise limit, or give more prompts",
+            units,
+            prompts.name,
+            FEWEST,
+            ", only the mean of a quality" if strict else " (strict=True goes by the mean alone)",
+        )

@@ -332,6 +332,25 @@ class TestAlarms:
         comparison = compared({}, {"good": change}, good=(margin, two_sided))
         assert len(find_alarms(comparison, strict=strict)) == alarm
 
+    @pytest.mark.parametrize(
+        ("prompts", "units", "strict", "alarm"),
+        [
+            (5, None, False, 0),
+            (6, None, False, 1),
+            (16, 5, False, 0),  # paraphrases of five questions
+            (16, 6, False, 1),
+            (2, 2, True, 1),  # by the mean, whatever the interval
+        ],
+    )
+    def test_an_interval_of_fewer_than_six_shows_nothing(self, prompts, units, strict, alarm):
+        """Two prompts that fall alike have the narrowest of intervals, and prove nothing."""
+        change = DOWN._replace(n_prompts=prompts, n_units=units)
+        comparison = compared({}, {"good": change}, good=(0.1, False))
+        assert len(find_alarms(comparison, strict=strict)) == alarm
+        up = UP._replace(n_prompts=prompts, n_units=units)
+        comparison = compared({}, {"good": up}, good=(0.1, True))
+        assert len(find_alarms(comparison, strict=strict)) == alarm
+
     def test_a_quality_that_is_missing_is_lost(self):
         assert find_alarms(compared({}, good=(0.1, False))) == [
             "quality good can no longer be scored"
@@ -421,6 +440,24 @@ class TestOptions:
     def test_they_are_checked_at_once(self, options, message):
         with pytest.raises(ValueError, match=message):
             Safeguard(NgramKernel(1), **options)
+
+    @pytest.mark.parametrize(
+        ("limit", "groups", "strict", "told"),
+        [
+            (6, 6, False, ""),
+            (5, 5, False, "5 independent prompts of 'few'"),
+            (5, 5, True, "only the mean of a quality"),
+            (6, 2, False, "2 independent prompts of 'few'"),
+        ],
+    )
+    def test_too_few_prompts_for_an_interval_are_told_at_once(
+        self, limit, groups, strict, told, caplog
+    ):
+        """Six is the fewest; six questions of two groups are two."""
+        rows = [PromptRow(f"q{i}", f"Q {i}?", columns={"group": i % groups}) for i in range(limit)]
+        with caplog.at_level(logging.WARNING, logger="diversify"):
+            Safeguard(NgramKernel(1), prompts=PromptSet("few", tuple(rows)), strict=strict)
+        assert told in caplog.text and bool(caplog.text) is bool(told)
 
     def test_the_defaults_are_the_shipped_prompts_and_words_held_out(self):
         safeguard = Safeguard(NgramKernel(1))

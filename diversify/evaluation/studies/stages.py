@@ -1,4 +1,4 @@
-"""Stages of a study that are commands: run each once, know when it has changed, show how far it is."""
+"""Stages of a study: run each once, know when what it rests on has changed, show how far it is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-__all__ = ["command_digest", "launch", "root"]
+from diversify.evaluation.generate import load_run
+from diversify.evaluation.recipe import differing_fields, recipe_of
+from diversify.evaluation.reports import load_report
+from diversify.kernels import Kernel
+from diversify.measures import MEASURES
+from diversify.quality import Quality
+
+__all__ = ["command_digest", "launch", "root", "scored_as_asked"]
 
 
 def root() -> Path:
@@ -26,13 +33,41 @@ def root() -> Path:
     return found
 
 
-def command_digest(command: Sequence[str]) -> str:
-    """Return a hash of a command and of the configs and scripts of the clone that it names."""
-    digest = hashlib.sha256(json.dumps(list(command)).encode())
+def command_digest(command: Sequence[str], *, after: str = "") -> str:
+    """Return a hash of a command and of the configs and scripts of the clone that it names.
+
+    Args:
+        command: The command.
+        after: The hash of the command before it, whose output it may read.
+    """
+    digest = hashlib.sha256(after.encode() + json.dumps(list(command)).encode())
     for word in command:
         if word.endswith((".yaml", ".py")) and (root() / word).is_file():
             digest.update((root() / word).read_bytes())
     return digest.hexdigest()
+
+
+def scored_as_asked(folder: Path, kernels: Sequence[Kernel], quality: Sequence[Quality]) -> bool:
+    """Say whether the report in a run folder is one of its answers by these kernels and qualities.
+
+    Asks every quality for its identity, which may load a model. A report that cannot be read, as
+    where writing it was interrupted, is not.
+
+    Args:
+        folder: A run folder with a report.
+        kernels: What `evaluate` would take.
+        quality: The same.
+
+    Raises:
+        ValueError: The run is malformed.
+    """
+    asked = recipe_of(load_run(folder), kernels, MEASURES, quality)
+    try:
+        found = load_report(folder).recipe
+    except ValueError:
+        return False
+    # As a report gives it back: JSON has no tuples.
+    return not differing_fields(found, json.loads(json.dumps(asked)))
 
 
 def launch(command: Sequence[str], log: Path, show: Callable[[float, str], None]) -> None:
