@@ -32,7 +32,8 @@ from diversify.engines.transformers import TransformersEngine
 from diversify.evaluation import Comparison, Report, compare, evaluate, generate, load_prompts
 from diversify.evaluation.generate import write_atomically
 from diversify.evaluation.reports import load_report
-from diversify.evaluation.studies.stages import command_digest, launch
+from diversify.evaluation.studies.stages import command_digest, launch, scored_as_asked
+from diversify.kernels import EmbeddingKernel, NgramKernel
 from diversify.models import best_device, best_dtype
 from diversify.trainers.components import build_qualities
 
@@ -145,12 +146,15 @@ class Laboratory:
             [*command, *map(str, more[i] if i < len(more) else [])]
             for i, command in enumerate(template)
         ]
+        digest, seconds = "", 0.0
         for number, command in enumerate(family.get("shared", []), start=1):
-            self._once(f"{method['family']}-shared-{number}", self._filled(command, folder))
-        seconds = sum(
-            self._once(f"{name}-{number}", self._filled(command, folder))
-            for number, command in enumerate(commands, start=1)
-        )
+            label = f"{method['family']}-shared-{number}"
+            _, digest = self._once(label, self._filled(command, folder), after=digest)
+        for number, command in enumerate(commands, start=1):
+            own, digest = self._once(
+                f"{name}-{number}", self._filled(command, folder), after=digest
+            )
+            seconds += own
         return folder / method.get("model", family.get("model", "model")), seconds
 
     def report(self, name: str, adapter: Path | None) -> Report:
@@ -170,8 +174,10 @@ class Laboratory:
                 ),
                 output=folder,
             )
-        if not report.is_file() or report.stat().st_mtime_ns < answers.stat().st_mtime_ns:
-            evaluate(folder, embedder=self.embedder, quality=self._qualities()).save(folder)
+        kernels = [EmbeddingKernel(self.embedder), NgramKernel(2)]
+        newer = report.is_file() and report.stat().st_mtime_ns >= answers.stat().st_mtime_ns
+        if not (newer and scored_as_asked(folder, kernels, self._qualities())):
+            evaluate(folder, kernels=kernels, quality=self._qualities()).save(folder)
         return load_report(folder)
 
     def steps(self, adapter: Path) -> int | None:
@@ -179,18 +185,22 @@ class Laboratory:
         record = adapter / "training.json"
         return json.loads(record.read_text("utf-8"))["steps"] if record.is_file() else None
 
-    def _once(self, name: str, command: list[str]) -> float:
-        """Run a command unless it has been run as it is; return the seconds it took."""
+    def _once(self, name: str, command: list[str], *, after: str) -> tuple[float, str]:
+        """Run a command unless it, and all before it, has been run as it is.
+
+        Returns:
+            The seconds it took, and its digest, for the command that comes after it.
+        """
         marker = self.output / ".done" / f"{name}.json"
-        digest = command_digest(command)
+        digest = command_digest(command, after=after)
         if marker.is_file() and (done := json.loads(marker.read_text()))["digest"] == digest:
-            return float(done["seconds"])
+            return float(done["seconds"]), digest
         begun = time.monotonic()
         launch(command, self.output / "logs" / f"{name}.log", lambda share, text: None)
         seconds = time.monotonic() - begun
         marker.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(marker, json.dumps({"digest": digest, "seconds": seconds}))
-        return seconds
+        return seconds, digest
 
     def _filled(self, command: list[str], folder: Path) -> list[str]:
         dtype = str(best_dtype(best_device())).removeprefix("torch.")

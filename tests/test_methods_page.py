@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,30 @@ def test_every_command_of_the_study_names_files_that_exist(study):
             for word in map(str, command):
                 if word.startswith(("recipes/", "configs/")):
                     assert (ROOT / word).is_file(), f"{name}: {word}"
+
+
+def test_a_changed_step_is_taken_again_with_all_that_come_after(
+    methods, study, tmp_path, monkeypatch, tiny_embedder
+):
+    """Pairs, then DPO on them: other pairs mean another DPO; the same commands are done already."""
+    monkeypatch.setattr(methods, "load_embedder", lambda name: tiny_embedder)
+    launched = []
+    monkeypatch.setattr(methods, "launch", lambda command, *rest: launched.append(command[0]))
+
+    def train(pairs):
+        method = {"family": "pairs", "train": [["pairs.py", pairs], ["dpo.py"]]}
+        small = replace(
+            study,
+            output=str(tmp_path),
+            families={"pairs": {"shared": [["pool.py"]]}},
+            methods={"mine": method},
+        )
+        methods.Laboratory(small).train("mine")
+        found = launched.copy()
+        launched.clear()
+        return found
+
+    assert train("a") == ["pool.py", "pairs.py", "dpo.py"]
+    assert train("a") == []
+    assert train("b") == ["pairs.py", "dpo.py"]
+    assert train("b") == []
