@@ -43,7 +43,7 @@ def model_index(
 
     Returns:
         The value for `model-index` in the card's head. Each metric carries its standard error, its
-        kernel and revision, and how many prompts and answers it rests on.
+        kernel and revision, and how many prompts (those with a value) and answers it rests on.
 
     Raises:
         ValueError: There is no report, or it has no such result.
@@ -101,6 +101,7 @@ def _eval_results(report: Report, names: Sequence[str] | None) -> list[EvalResul
     elif unknown := [name for name in names if results.get(name) is None]:
         raise ValueError(f"the report has no value for {unknown}; it has {sorted(results)}")
     kernels = {kernel["name"]: kernel["revision"] for kernel in recipe["kernels"]}
+    unscored = report.summary["n-samples"][dataset].get("unscored", {})
     found = []
     for name in names:
         kind, _, by = name.partition(",")
@@ -109,7 +110,8 @@ def _eval_results(report: Report, names: Sequence[str] | None) -> list[EvalResul
             "higher_is_better": higher.get(name),
             "kernel": by if by in kernels else None,
             "kernel_revision": kernels.get(by) or None,
-            "prompts": len(report.samples),
+            # Qualities and monitors are on record by their bare names.
+            "prompts": len(report.samples) - unscored.get(name, unscored.get(kind, 0)),
             "samples": recipe["samples"],
         }
         found.append(

@@ -99,7 +99,7 @@ def _summary(comparison: Mapping[str, Any]) -> Iterator[str]:
         head += ["95 % interval", "at least as diverse"]
         yield markdown_table(head, [_gap(gap) for gap in gaps])
     yield ""
-    if matched and (cut := cuts_told(comparison.get("details") or {})):
+    if cut := cuts_told(comparison.get("details") or {}):
         yield f"At equal length: {cut}."
     yield (
         "Higher is more diverse, or better, except where a name says that lower is. Paired over "

@@ -13,6 +13,7 @@ from diversify.evaluation.exporters import (
     model_index,
     write_lm_eval_results,
 )
+from diversify.quality import Rule
 
 
 @pytest.fixture
@@ -47,6 +48,24 @@ def test_the_model_index_says_what_was_measured_and_how_well(report, tiny_embedd
         "samples": 6,
     }
     assert metrics[f"vendi,{kernel}"]["args"]["kernel_revision"] == "r7"
+
+
+def test_only_prompts_with_a_value_are_counted(make_report):
+    """The quality scores one prompt of twelve, and so its mean rests on one."""
+
+    def check(prompt, text):
+        return 1.0 if prompt.endswith("number 0.") else None
+
+    scored = make_report("base", 0.6, quality=[Rule(check, "first", margin=0.1)])
+    ((block,),) = (model["results"] for model in model_index(scored))
+    prompts = {metric["name"]: metric["args"]["prompts"] for metric in block["metrics"]}
+    assert prompts.pop("first,quality") == 1
+    assert set(prompts.values()) == {12}
+    del scored.summary["n-samples"]["zoo"]["unscored"]  # as an older report
+    ((metric,),) = (
+        m["results"][0]["metrics"] for m in model_index(scored, names=["first,quality"])
+    )
+    assert metric["args"]["prompts"] == 12
 
 
 def test_results_can_be_chosen_and_must_exist(report):

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from diversify.evaluation.compare import Comparison
 from diversify.evaluation.generate import write_atomically
+from diversify.evaluation.report.cut import beginning
 from diversify.evaluation.report.files import write_all
 from diversify.evaluation.report.prompts import Ruler
 from diversify.evaluation.report.view import page
@@ -73,6 +74,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["beginning"] = beginning
     return environment.get_template("report.html.j2").render(
         page=page(comparison, title, also or {}, Ruler(kernel or NgramKernel(2), threshold))
     )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from diversify.evaluation.report.cut import beginning
 from diversify.evaluation.report.figures import marker
 from diversify.evaluation.report.svg import Box, tag
 
@@ -18,6 +19,8 @@ READING = Box(8, 278, WIDTH - 8, HEIGHT)
 # order, so that all show where they coincide.
 RADII = {"before": 7.5, "after": 4.5}
 LAYERS = {"before": 0, "after": 2}
+# Characters of an answer in the name of its link.
+NAMED = 80
 HINT = "Point at an answer to read how it begins."
 
 
@@ -82,9 +85,10 @@ def answer_map(spots: Sequence[Spot]) -> Markup:
 def _point(spot: Spot, x: float, y: float) -> Markup:
     number = spot.anchor.rpartition("-")[2]
     often = f", given {spot.copies} times" if spot.copies > 1 else ""
+    name = f"{spot.role} {number}{often}"
     told = tag(
         "foreignObject",
-        tag("div", tag("b", f"{spot.role} {number}{often}"), " ", tag("bdi", spot.text)),
+        tag("div", tag("b", name), " ", tag("bdi", spot.text)),
         x=READING.left,
         y=READING.top,
         width=READING.right - READING.left,
@@ -103,6 +107,8 @@ def _point(spot: Spot, x: float, y: float) -> Markup:
         told,
         href=f"#{spot.anchor}",
         class_="spot",
+        # Not every browser makes a link's name of the page text inside it.
+        aria_label=f"{name}: {beginning(spot.text, NAMED)}",
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["MOST", "PAGE", "longest_shown"]
+__all__ = ["MOST", "PAGE", "beginning", "longest_shown"]
 
 MOST = 20_000
 """Characters of one answer, at most."""
@@ -39,3 +39,23 @@ def longest_shown(lengths: Iterable[int], *, page: int = PAGE, most: int = MOST)
             return max(1, min(share, most))
         room -= length
     return most
+
+
+def beginning(text: str, most: int) -> str:
+    """Return the beginning of a text: whole words where one ends near, else all that fits.
+
+    Scripts without spaces have no word to keep whole, so a space far back is no place to cut.
+
+    Args:
+        text: Any text.
+        most: Characters, the ellipsis among them.
+
+    Example:
+        >>> beginning("Name an animal of the sea", 20), beginning("Q abcdefghijklmnopqrstuvwxyz", 12)
+        ('Name an animal of…', 'Q abcdefghi…')
+    """
+    if len(text) <= most:
+        return text
+    kept = text[: most - 1]
+    words = "" if text[most - 1].isspace() else kept.rpartition(" ")[0].rstrip()
+    return (words if len(words) >= len(kept) * 3 / 4 else kept.rstrip()) + "…"

@@ -16,7 +16,7 @@ from diversify.evaluation.report.answer_map import FRAME
 from diversify.evaluation.report.answer_map import WIDTH as MAP_WIDTH
 from diversify.evaluation.report.legend import Legend, heat_legend, model_legend
 from diversify.evaluation.report.prompts import Prompts, Side
-from diversify.evaluation.report.svg import tag
+from diversify.evaluation.report.svg import shortened, tag
 from diversify.evaluation.report.view import Page
 
 __all__ = ["Figure", "figures_of", "standalone", "write_all"]
@@ -73,7 +73,7 @@ def figures_of(page: Page) -> Iterator[Figure]:
         yield Figure("dumbbells", _dumbbells(page.prompts, page.prompts.axis), legend)
     for number, view in enumerate(page.prompts.views, start=1):
         if view.together.map is not None:
-            legend = model_legend(models, width=MAP_WIDTH)
+            legend = model_legend(models, width=MAP_WIDTH - 2 * MARGIN)
             # Below the frame there is room for a text that is pointed at, which no file has.
             height = FRAME.bottom + MARGIN
             yield Figure(f"prompt-{number:03d}-map", view.together.map, legend, height)
@@ -94,8 +94,7 @@ def _dumbbells(prompts: Prompts, axis: Markup) -> Markup:
     measured = tag("text", prompts.measure.title, x=NAMES_WIDTH - 8, y=13, text_anchor="end")
     rows = [measured, _at(axis, 0)]
     for number, view in enumerate(prompts.views, start=1):
-        told = " ".join(view.text[: 4 * LETTERS].split())
-        told = told if len(told) <= LETTERS else told[: LETTERS - 1] + "…"
+        told = shortened(" ".join(view.text[: 4 * LETTERS].split()), LETTERS)
         middle = ROW * number + ROW / 2 + 4
         rows.append(tag("text", told, x=NAMES_WIDTH - 8, y=middle, text_anchor="end"))
         if view.figure is not None:
@@ -118,6 +117,8 @@ def _at(figure: Markup, top: float) -> Markup:
 
 def standalone(figure: Markup, *, legend: Legend | None = None, height: float | None = None) -> str:
     """Return a figure as the text of an SVG file, in the colours of the light page on white.
+
+    The picture is as wide as the figure, or as its legend where that is wider.
 
     The style is written out without variables, which many programs that draw SVG do not know, and
     what only works on the page, links and the texts behind points, is left out.
@@ -150,6 +151,7 @@ def standalone(figure: Markup, *, legend: Legend | None = None, height: float | 
         drawn = tag("g", legend.drawn, transform=f"translate({MARGIN:g} {top + MARGIN / 2:g})")
         root.append(ElementTree.fromstring(drawn))
         whole = top + legend.height + MARGIN
+        width = max(width, legend.width + 2 * MARGIN)
     root.attrib |= {"viewBox": f"0 0 {width:g} {whole:g}"}
     root.attrib |= {"width": f"{width:g}", "height": f"{whole:g}"}
     root.insert(0, ElementTree.Element("rect", {"width": "100%", "height": "100%", "fill": WHITE}))

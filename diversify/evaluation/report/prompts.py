@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from diversify.engines import text_of
+from diversify.engines import Message, text_of
 from diversify.evaluation.compare import Comparison
 from diversify.evaluation.report.answers import Answer, alike_order, anchors_of, answer_views
 from diversify.evaluation.report.cut import MOST, longest_shown
@@ -40,7 +40,7 @@ class Side(NamedTuple):
 
 
 class PromptView(NamedTuple):
-    """One prompt."""
+    """One prompt: `text` names it, `turns` holds all of a chat, each with its own role."""
 
     anchor: str
     id: str
@@ -225,7 +225,7 @@ def _view(
     style = Style(2)
     old, new = _value(before, measure), _value(after, measure)
     prompt = before["prompt"]
-    turns = [] if isinstance(prompt, str) else [(t["role"], t["content"]) for t in prompt[:-1]]
+    turns = [] if isinstance(prompt, str) else [(t["role"], str(t["content"])) for t in prompt]
     places = {
         kind: _place(sample, f"{anchor}-{kind}")
         for kind, sample in row.items()
@@ -239,7 +239,7 @@ def _view(
     return PromptView(
         anchor=anchor,
         id=str(before["id"]),
-        text=text_of(prompt)[:MOST],
+        text=_asked(prompt)[:MOST],
         turns=[(role, content[:MOST]) for role, content in turns],
         category=str(before.get("category") or ""),
         before=style.number(old),
@@ -253,6 +253,16 @@ def _view(
         numbers=list(prompt_numbers(list(row.values()))),
         cut=any(answer.cut for side in sides for answer in side.answers),
     )
+
+
+def _asked(prompt: str | Sequence[Message]) -> str:
+    """Return what names a prompt: what the user says last, else the last turn.
+
+    A chat may end with the beginning of the answer; what was asked stands before it.
+    """
+    if not isinstance(prompt, str):
+        prompt = [turn for turn in prompt if turn["role"] == "user"] or prompt
+    return text_of(prompt)
 
 
 def _side(kind: str, label: str, sample: Sample, measure: str, place: Place, limit: int) -> Side:

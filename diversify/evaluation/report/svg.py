@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from markupsafe import Markup, escape
@@ -42,6 +43,28 @@ def _value(value: object) -> str:
         return visible(str(value))
     short = f"{value:.2f}".rstrip("0").rstrip(".")
     return "0" if short == "-0" else short
+
+
+def columns(text: str) -> int:
+    """Count the letters of a text, those of wide scripts (Chinese, Japanese, Korean) twice.
+
+    >>> columns("a fig"), columns("春天")
+    (5, 4)
+    """
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """Cut a text after so many columns, with an ellipsis in the last one.
+
+    >>> shortened("a fig", 5), shortened("a fig tree", 5), shortened("春天的诗", 5)
+    ('a fig', 'a fi…', '春天…')
+    """
+    text = visible(text)  # as it is drawn
+    if columns(text) <= most:
+        return text
+    kept = accumulate(map(columns, text))
+    return text[: sum(reached < most for reached in kept)].rstrip() + "…"
 
 
 def exact(value: float) -> str:
@@ -164,7 +187,7 @@ def around(spot: tuple[float, float], half: float) -> Box:
 
 
 def _places(label: Label, frame: Box) -> list[Box]:
-    half = LETTER * len(label.text) / 2
+    half = LETTER * columns(label.text) / 2
     found = []
     for away in (9.0, 16.0, 26.0, 40.0, 56.0):
         for number in range(12):

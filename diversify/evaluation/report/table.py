@@ -23,6 +23,7 @@ from diversify.evaluation.report.names import (
     quality_name,
 )
 from diversify.evaluation.statistics.change import Change
+from diversify.evaluation.statistics.inference import FEWEST
 from diversify.evaluation.verdict import primary_of
 from diversify.evaluation.wording.written import MINUS, NONE, Style, cuts_told, p_told, style_of
 
@@ -82,12 +83,9 @@ def table(comparison: Comparison, also: Mapping[str, Comparison]) -> list[Group]
         kernels, key=lambda name: (name != _trained(comparison), name in WITHOUT_KERNEL)
     )
     groups = [_measures(comparison, also, kernel) for kernel in ranked]
-    groups += [
-        _length_matched(comparison, also),
-        _qualities(comparison, also),
-        _monitors(comparison, also),
-    ]
-    return [group for group in groups if group.rows]
+    matched = _length_matched(comparison, also)
+    groups += [matched, _qualities(comparison, also), _monitors(comparison, also)]
+    return [group for group in groups if group.rows or (group is matched and group.note)]
 
 
 def _trained(comparison: Comparison) -> str:
@@ -131,23 +129,41 @@ def _length_matched(comparison: Comparison, also: Mapping[str, Comparison]) -> G
         for code, change in comparison.length_matched.items()
     ]
     note = "answers cut to the shorter of the two models' median lengths, prompt by prompt"
-    if told := cuts_told(comparison.details):
-        note += f"; {told}"
+    told = cuts_told(comparison.details)
+    # Without a row there is still to say that every prompt was left out.
+    note = "; ".join(filter(None, [note, told])) if rows else told
     return Group("At equal length", "", note, rows)
 
 
 def _qualities(comparison: Comparison, also: Mapping[str, Comparison]) -> Group:
     decides, rows = deciding(comparison), []
     for code, change in comparison.qualities.items():
-        margin = comparison.details.get("margins", {}).get(code)
-        others = [other.qualities.get(code) for other in also.values()]
-        name = quality_name(code)
+        margin, name = _margin(comparison, code), quality_name(code)
+        cells = [_beside(name, code, other, margin) for other in also.values()]
         told = "; ".join(part for part in (name.note, _margin_told(margin)) if part)
         name = name._replace(note=told)
-        row = _row(name, code, change, others, primary=code in decides, margin=_band(margin))
-        rows.append(row)
-    note = "it held where the whole interval lies within the margin, the shaded band"
+        row = _row(name, code, change, [], primary=code in decides, margin=band(margin))
+        rows.append(row._replace(cells=cells))
+    note = (
+        "it held where the whole interval, of at least "
+        f"{FEWEST} independent prompts, lies within the margin, the shaded band"
+    )
     return Group("Quality", "", note, rows)
+
+
+def _margin(comparison: Comparison, code: str) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = comparison.details.get("margins", {}).get(code)
+    return found
+
+
+def _beside(name: Name, code: str, other: Comparison, margin: dict[str, Any] | None) -> Cell | None:
+    """Judge a quality of a further comparison by its own margin, told where it is another one."""
+    change, own = other.qualities.get(code), _margin(other, code)
+    if change is None:
+        return None
+    cell = _cell(name, code, change, band(own))
+    same = band(own) == band(margin)
+    return cell if same else cell._replace(word=f"{cell.word}, {_margin_told(own)}")
 
 
 def _margin_told(margin: dict[str, Any] | None) -> str:
@@ -157,7 +173,8 @@ def _margin_told(margin: dict[str, Any] | None) -> str:
     return f"margin {margin['margin']:g} {way}"
 
 
-def _band(margin: dict[str, Any] | None) -> Band | None:
+def band(margin: dict[str, Any] | None) -> Band | None:
+    """Return how far a quality with this margin, as the details tell it, may move."""
     if margin is None:
         return None
     return -margin["margin"], margin["margin"] if margin["two_sided"] else math.inf
@@ -194,7 +211,7 @@ def _row(
         improved=NONE if code in NEUTRAL else f"{change.improved * change.n_prompts:.0f}",
         prompts=change.n_prompts,
         primary=primary,
-        cells=[other and _cell(name, code, other, margin) for other in others],
+        cells=[other and _cell(name, code, other, None) for other in others],
     )
 
 
@@ -244,10 +261,16 @@ def judged(code: str, change: Change) -> tuple[str, str]:
 
 
 def within(change: Change, margin: Band) -> tuple[str, str]:
-    """Return the state of a quality against its margin, as the verdict judges it."""
+    """Return the state of a quality against its margin, as the verdict judges it.
+
+    Fewer than `FEWEST` independent prompts show nothing, wherever their interval lies. Records
+    that do not say how many are independent count their prompts.
+    """
+    if (change.n_prompts if change.n_units is None else change.n_units) < FEWEST:
+        return "open", "not certain"
     (low, high), (down, up) = change.ci95, margin
     if high < down:
         return "worse", "fell beyond its margin"
-    if low < down:
+    if not low >= down:  # NaN included
         return "open", "may have fallen"
     return ("open", "may have risen too far") if high > up else ("held", "held")

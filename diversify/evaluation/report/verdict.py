@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from diversify.evaluation.compare import Comparison
 from diversify.evaluation.report.names import deciding
+from diversify.evaluation.report.table import band, within
 from diversify.evaluation.verdict import primary_of
 from diversify.evaluation.wording.written import style_of
 
@@ -91,9 +92,9 @@ def _quality(comparison: Comparison) -> str:
         return "quality held"
     margins = comparison.details.get("margins", {})
     lost = any(
-        change.ci95[1] < -margins[name]["margin"]
+        within(change, limits)[0] == "worse"
         for name, change in comparison.qualities.items()
-        if name in margins and name in deciding(comparison)
+        if name in deciding(comparison) and (limits := band(margins.get(name)))
     )
     return "quality did not hold" if lost else "quality may not have held"
 
@@ -131,7 +132,7 @@ def deck(comparison: Comparison) -> str:
         "a kernel that was not trained on" if held_out else "the kernel that counts as trained on"
     )
     return (
-        f"{counts or 'The'} answers to a question counted as {style.number(change.before)} "
+        f"{counts or 'The'} {'answer' if counts == '1' else 'answers'} to a question counted as {style.number(change.before)} "
         f"different ones before and {style.number(change.after)} after, a change of "
         f"{style.signed(change.difference)} {style.interval(change.ci95)} over "
         f"{change.n_prompts} {'prompt' if change.n_prompts == 1 else 'prompts'}. "

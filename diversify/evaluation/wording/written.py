@@ -92,12 +92,26 @@ def cuts_told(details: Mapping[str, Any]) -> str:
     """
     cuts = details.get("length_matched") or {}
     if cuts.get("before") is None or cuts.get("after") is None:
-        return ""
+        return _nothing_left(cuts.get("left_out") or 0)
     before, after = (tidy(f"{cuts[side] * 100:.0f} %") for side in ("before", "after"))
     told = f"{before} of the answers before and {after} of those after were cut"
     if out := cuts.get("left_out"):
         told += f", {out} {'prompt' if out == 1 else 'prompts'} left out as mostly blank"
     return told
+
+
+def _nothing_left(prompts: int) -> str:
+    """Say that all the prompts are left out; nothing if there is none on record.
+
+    >>> _nothing_left(8)
+    'all 8 prompts are left out: their answers before or after are mostly blank'
+    """
+    if not prompts:
+        return ""
+    which, its = (
+        ("the only prompt is", "its") if prompts == 1 else (f"all {prompts} prompts are", "their")
+    )
+    return f"{which} left out: {its} answers before or after are mostly blank"
 
 
 def tidy(told: str) -> str:

@@ -8,12 +8,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from diversify.evaluation import Change, Frontier, compare, evaluate
+from diversify.evaluation import Change, Frontier, compare, evaluate, markdown_summary
 from diversify.evaluation.report import render, write_report
 from diversify.evaluation.report.answers import alike_order
-from diversify.evaluation.report.cut import PAGE
+from diversify.evaluation.report.cut import PAGE, beginning
 from diversify.evaluation.report.figures import LEVELS, dumbbell, heat_map, interval_bar, level_of
 from diversify.evaluation.report.frontier_plot import FRAME, Point, Swept, frontier_plot
+from diversify.evaluation.report.numbers import prompt_numbers
 from diversify.evaluation.report.svg import (
     Box,
     Label,
@@ -276,6 +277,12 @@ def test_deck_counts_answers_under_a_kernel_that_was_not_trained_on(page):
     assert "ngram-2, a kernel that was not trained on" in deck["text"]
 
 
+def test_one_answer_is_told_in_the_singular():
+    rows = [sample("p1", "Name a colour.", ["Blue."], 1.0)]
+    (deck,) = Page(render(comparison(samples=(rows, rows)))).all("p", "deck")
+    assert deck["text"].startswith("1 answer to a question counted as 2.12 different ones before")
+
+
 # The table
 
 
@@ -374,6 +381,43 @@ def test_quality_is_judged_against_its_margin(interval, two_sided, word):
     assert ("margin 0.03 in either direction" in row[0]) == two_sided
 
 
+@pytest.mark.parametrize(
+    ("prompts", "units", "word"),
+    [(5, None, "not certain"), (6, None, "held"), (12, 5, "not certain"), (12, 6, "held")],
+)
+def test_too_few_independent_prompts_show_nothing(prompts, units, word):
+    """Fewer than six: no interval says that a quality held, or that it was lost."""
+    kept = change(0.8, 0.8, 0.0, 0.0, n=prompts)._replace(n_units=units)
+    lost = change(0.8, 0.1, n=prompts)._replace(n_units=units)
+    plain = comparison((True, False, None), qualities={"kept": kept, "lost": lost})
+    margin = {"margin": 0.03, "two_sided": False}
+    plain.details["margins"] = {"kept": margin, "lost": margin}
+    parsed, certain = Page(render(plain)), word == "held"
+    assert cells_of(parsed, "kept")[4] == ("✓ held" if certain else "○ not certain")
+    assert cells_of(parsed, "lost")[4] == (
+        "▼ fell beyond its margin" if certain else "○ not certain"
+    )
+    assert ("quality did not hold" in headline(plain)) == certain
+
+
+def test_an_interval_that_is_not_known_does_not_hold():
+    unknown = Change(0.5, 0.5, 0.0, (float("nan"), float("nan")), 9, 0.5, True)
+    assert within(unknown, (-0.03, float("inf"))) == ("open", "may have fallen")
+
+
+def test_a_further_comparison_is_judged_by_its_own_margin():
+    """-0.02 lies below a margin of 0.01 and within one of 0.03: the cells say which is whose."""
+    strict, wide = comparison(), comparison()
+    strict.details["margins"] = {"relevance": {"margin": 0.01, "two_sided": False}}
+    also = {"wide": wide, "strict": strict}
+    row = cells_of(Page(render(comparison(), also=also)), "relevance")
+    assert row[4] == "✓ held" and row[6].endswith("✓ held")
+    assert row[7].endswith("○ may have fallen, margin 0.01 downwards")
+    row = cells_of(Page(render(strict, also=also)), "relevance")
+    assert row[4] == "○ may have fallen" and row[7].endswith("○ may have fallen")
+    assert row[6].endswith("✓ held, margin 0.03 downwards")
+
+
 def test_only_the_deciding_qualities_reach_the_headline_and_carry_a_star():
     plain = comparison(
         (True, False, None),
@@ -412,6 +456,20 @@ def test_measures_at_equal_length_have_a_group_of_their_own():
     heads = [" ".join(e["text"].split()) for e in parsed.all("th", scope="rowgroup")]
     assert heads[3].startswith("At equal length answers cut to the shorter")
     assert "1.67" in parsed.text and "1.67" not in Page(render(comparison())).text
+
+
+@pytest.mark.parametrize(
+    ("left_out", "told"),
+    [(8, "all 8 prompts are left out: their"), (1, "the only prompt is left out: its")],
+)
+def test_prompts_that_are_all_left_out_at_equal_length_are_told(left_out, told):
+    cuts = {"cap": None, "before": None, "after": None, "left_out": left_out}
+    plain = comparison()
+    plain.details["length_matched"] = cuts
+    heads = [" ".join(e["text"].split()) for e in Page(render(plain)).all("th", scope="rowgroup")]
+    whole = f"{told} answers before or after are mostly blank"
+    assert f"At equal length {whole}" in heads
+    assert f"At equal length: {whole}." in markdown_summary(plain).splitlines()
 
 
 def test_the_recipe_says_how_the_tests_were_made():
@@ -697,6 +755,53 @@ def test_chats_show_their_earlier_turns():
     assert parsed.all("span", "asked")[0]["text"].strip() == "Name a lake."
     turns = [" ".join(e["text"].split()) for e in parsed.all("div", "turn")]
     assert turns == ["system You are kind.", "user Name a lake."]
+
+
+def test_a_chat_is_named_by_its_user_and_each_turn_has_its_own_role():
+    chat = [
+        {"role": "user", "content": "Name a lake."},
+        {"role": "assistant", "content": "Gladly: the"},
+    ]
+    rows = [sample("a", chat, ["Como."], 1.0), sample("b", chat[1:], ["Como."], 1.0)]
+    parsed = Page(render(comparison(samples=(rows, rows))))
+    asked = [e["text"].strip() for e in parsed.all("span", "asked")]
+    assert asked == ["Name a lake.", "Gladly: the"]  # nothing but the start of an answer
+    turns = [" ".join(e["text"].split()) for e in parsed.all("div", "turn")]
+    assert turns == ["user Name a lake.", "assistant Gladly: the", "assistant Gladly: the"]
+
+
+def test_prompts_without_spaces_are_cut_near_the_end():
+    """Of 220 characters 219 and an ellipsis are left, not the two in front of the only space."""
+    text = "问题 " + "春天的诗" * 100
+    rows = [sample("a", text, ["Como."], 1.0)]
+    parsed = Page(render(comparison(samples=(rows, rows))))
+    assert parsed.all("span", "asked")[0]["text"].strip() == text[:219] + "…"
+    assert text[:159] + "…" in [e["text"] for e in parsed.all("bdi")]
+
+
+def test_prompts_with_spaces_are_cut_between_words():
+    assert beginning("Name an animal", 14) == "Name an animal"
+    assert beginning("Name an animal now", 15) == "Name an animal…"
+    assert beginning("Name an animal now", 14) == "Name an anima…"  # "Name an" is too little
+
+
+def test_numbers_that_must_not_be_compared_are_not_subtracted():
+    """Three answers before and four after: of the measures only the mean distance is left."""
+    four = sample("p1", "Name a colour.", ["Blue."] * 4, 2.0)
+    before = BEFORE[0] | {"monitors": {"length": 2.0, "refusal": 0.0, "exact_duplicates": 0.5}}
+
+    def codes(*samples):
+        return {number.code: number.others for number in prompt_numbers(samples)}
+
+    left = {"mean_distance,minilm", "relevance", "length", "refusal"}
+    assert set(codes(before, four)) == left
+    assert set(codes(before, AFTER[0])) == left | {"vendi,minilm", "exact_duplicates"}
+    beside = codes(before, AFTER[0], four, AFTER[0])
+    assert beside["vendi,minilm"] == ["\N{EN DASH}", "2.000"]
+    assert beside["mean_distance,minilm"] == ["0.400", "0.400"]
+    parsed = Page(render(comparison(samples=([before], [four]))))
+    (table,) = [e for e in parsed.all("details", "fold") if "All numbers" in e["text"]]
+    assert "mean_distance,minilm" in table["text"] and "vendi,minilm" not in table["text"]
 
 
 def test_a_comparison_without_samples_has_no_prompts():

@@ -7,8 +7,9 @@ import pytest
 
 from diversify.evaluation.report import write_figures
 from diversify.evaluation.report.files import light_style, standalone
-from diversify.evaluation.report.svg import tag
-from evaluation.pages import HOSTILE, comparison, injected, with_sweep
+from diversify.evaluation.report.legend import heat_legend, model_legend
+from diversify.evaluation.report.svg import LETTER, columns, tag
+from evaluation.pages import HOSTILE, comparison, injected, sample, with_sweep
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -43,6 +44,38 @@ def test_the_dumbbells_name_their_prompts(tmp_path):
         "Name a river.",
     ]
     assert len(root.findall(f"{SVG}svg")) == 4  # the axis and a line for each prompt
+
+
+def test_prompts_in_wide_scripts_fit_beside_their_dumbbells(tmp_path):
+    """A letter of a wide script takes two columns of 52: 25 of them, and one for the ellipsis."""
+    text = "请写一首关于春天的短诗" * 9
+    rows = [sample("p1", text, ["a", "b"], 1.0), sample("p2", text[:26], ["a", "b"], 1.0)]
+    paths = write_figures(comparison(samples=(rows, rows)), tmp_path)
+    root = ElementTree.fromstring(paths[0].read_text("utf-8"))
+    assert [e.text for e in root.findall(f"{SVG}text")][1:] == [text[:25] + "…", text[:26]]
+
+
+@pytest.mark.parametrize("count", [1, 2, 6, 30])
+def test_a_picture_is_as_wide_as_its_legend(tmp_path, count):
+    """The steps of colour begin 18 from the edge, take 120, and a "1" stands behind them."""
+    rows = [sample("p1", "Q?", [f"answer {n}" for n in range(count)], 1.0)]
+    write_figures(comparison(samples=(rows, rows)), tmp_path)
+    root = ElementTree.fromstring((tmp_path / "prompt-001-similarity-before.svg").read_text())
+    width = float(root.get("width"))
+    last = max(float(e.get("x", 0)) for e in root.findall(f"{SVG}g")[-1].iter(f"{SVG}text"))
+    assert last == 134 and root.get("viewBox").split()[2] == root.get("width")
+    assert width >= 8 + last + LETTER
+    assert (width < 160) == (count <= 6)  # a larger figure keeps its own width
+
+
+def test_names_in_wide_scripts_fit_into_a_legend():
+    """Of 152 units, 20 letters of 7.6 each: 9 wide ones and the ellipsis."""
+    legend = heat_legend("请写一首关于春天的短诗", width=152.0)
+    assert "请写一首关于春天的…" in legend.drawn and legend.width <= 152
+    legend = model_legend([("before", "春" * 60), ("after", "诗" * 4)], width=200.0)
+    told = re.findall("[春诗…]+", legend.drawn)
+    assert told[0].endswith("…") and told[1] == "诗" * 4
+    assert all(36 + LETTER * columns(text) <= 200 for text in told) and legend.width <= 200
 
 
 def test_files_use_no_variables_links_or_page_texts(tmp_path):
