@@ -18,6 +18,7 @@ from diversify import __version__
 from diversify.counts import NgramCounts
 from diversify.engines import text_of
 from diversify.evaluation.ahead import embedded_ahead
+from diversify.evaluation.checks import alias_lists
 from diversify.evaluation.generate import (
     Run,
     load_run,
@@ -26,7 +27,6 @@ from diversify.evaluation.judged import judged
 from diversify.evaluation.recipe import recipe_of
 from diversify.evaluation.reports import Report
 from diversify.evaluation.richness import Coverage
-from diversify.evaluation.runs.checks import alias_lists
 from diversify.evaluation.runs.stored import RowSpool, StoredRows
 from diversify.evaluation.valid import distinct_valid, valid_names
 from diversify.kernels import EmbeddingKernel, Kernel, NgramKernel, words

@@ -9,13 +9,13 @@ from typing import Any
 
 from diversify.decoding import Strategy
 from diversify.engines import Engine, Sampling
-from diversify.evaluation.prompt_sets import PromptSet
-from diversify.evaluation.runs.checks import (
+from diversify.evaluation.checks import (
     OneRecipe,
     check_run_row,
     check_settings,
     row_id,
 )
+from diversify.evaluation.prompt_sets import PromptSet
 from diversify.evaluation.runs.drawing import draw_rows, row_key, run_settings
 from diversify.evaluation.runs.files import (
     GENERATIONS,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diversify.engines import Prompt, text_of
-from diversify.evaluation.runs.checks import check_ids, is_turn, row_id
+from diversify.evaluation.checks import check_ids, is_turn, row_id
 from diversify.reading import lines_of, read_csv, read_jsonl, read_parquet, read_text
 
 SPLITS = ("train", "test")

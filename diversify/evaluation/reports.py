@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diversify.evaluation.checks import check_sample, check_summary
 from diversify.evaluation.recipe import RECIPE_FIELDS
-from diversify.evaluation.runs.checks import check_sample, check_summary
 from diversify.evaluation.runs.files import fresh_file, json_line, write_atomically
 from diversify.evaluation.runs.stored import Row, StoredRows
 from diversify.reading import read_json

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from diversify.evaluation.checks import check_settings
 from diversify.evaluation.generate import (
     GENERATIONS,
     PARTIAL,
@@ -30,7 +31,6 @@ from diversify.evaluation.importers.answers import (
 from diversify.evaluation.importers.inspect_log import read_inspect
 from diversify.evaluation.importers.lm_eval import read_lm_eval
 from diversify.evaluation.importers.table import read_table
-from diversify.evaluation.runs.checks import check_settings
 from diversify.reading import read_json, read_jsonl, read_text
 
 __all__ = ["FORMATS", "import_run"]

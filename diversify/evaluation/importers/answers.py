@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diversify.engines import Prompt
-from diversify.evaluation.runs.checks import alias_lists
+from diversify.evaluation.checks import alias_lists
 
 __all__ = [
     "Answers",

@@ -11,13 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from diversify.evaluation.checks import check_ids, is_number
 from diversify.evaluation.importers.answers import (
     Answers,
     Source,
     as_prompt,
     message_text,
 )
-from diversify.evaluation.runs.checks import check_ids, is_number
 from diversify.reading import parse_json, read_text
 
 __all__ = ["read_inspect"]

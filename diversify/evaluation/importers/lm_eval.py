@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from diversify.evaluation.checks import row_id
 from diversify.evaluation.importers.answers import Answers, Source, as_prompt
-from diversify.evaluation.runs.checks import row_id
 from diversify.reading import read_json, read_jsonl, read_text
 
 __all__ = ["read_lm_eval"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from diversify.evaluation.checks import row_id
 from diversify.evaluation.importers.answers import (
     Answers,
     Source,
@@ -14,7 +15,6 @@ from diversify.evaluation.importers.answers import (
     message_text,
     without_row_numbers,
 )
-from diversify.evaluation.runs.checks import row_id
 from diversify.reading import (
     parse_json,
     read_csv,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diversify.embedders import Embedder
+from diversify.evaluation.checks import row_id
 from diversify.evaluation.generate import Run
 from diversify.evaluation.hivemind import (
     MIN_P,
@@ -32,7 +33,6 @@ from diversify.evaluation.protocol_report import (
     protocol_report,
 )
 from diversify.evaluation.protocols.chance import random_groups, random_similarity
-from diversify.evaluation.runs.checks import row_id
 
 __all__ = [
     "embed_models",

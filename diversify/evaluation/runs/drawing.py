@@ -13,8 +13,8 @@ from typing import Any
 
 from diversify.decoding import Direct, Strategy
 from diversify.engines import Engine, Generations, Sampling
+from diversify.evaluation.checks import check_ids, check_run_row
 from diversify.evaluation.prompt_sets import PromptRow, PromptSet
-from diversify.evaluation.runs.checks import check_ids, check_run_row
 from diversify.evaluation.runs.files import (
     FRESH,
     GENERATIONS,

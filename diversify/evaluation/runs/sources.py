@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diversify.evaluation.runs.checks import check_settings
+from diversify.evaluation.checks import check_settings
 from diversify.evaluation.runs.drawing import part_rows, run_row
 from diversify.evaluation.runs.files import GENERATIONS, SETTINGS, prompts_digest
 from diversify.evaluation.runs.parts import Line, Lines, part_files, whole_lines

@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeAlias, cast, overload
 
-from diversify.evaluation.runs.checks import check_ids
+from diversify.evaluation.checks import check_ids
 from diversify.evaluation.runs.files import json_line
 from diversify.reading import stream_jsonl
 
