@@ -20,7 +20,7 @@ READING = Box(8, 278, WIDTH - 8, HEIGHT)
 RADII = {"before": 7.5, "after": 4.5}
 LAYERS = {"before": 0, "after": 2}
 # Characters of an answer in the name of its link.
-NAMED = 80
+NAMED = 60
 HINT = "Point at an answer to read how it begins."
 
 
