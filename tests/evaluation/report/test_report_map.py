@@ -105,7 +105,7 @@ def test_each_link_is_named_by_the_beginning_of_its_answer():
     told = "word " * 40
     drawn = Page(str(answer_map([spot("also-1", 0, 0, copies=3, anchor="p2-also-1-7", text=told)])))
     (link,) = drawn.all("a")
-    assert link["aria-label"] == "Also-1 7, given 3 times: " + "word " * 15 + "word…"
+    assert link["aria-label"] == "Also-1 7, given 3 times: " + "word " * 11 + "word…"
 
 
 # The classes
