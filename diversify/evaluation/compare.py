@@ -261,9 +261,8 @@ def _statistics(
     return {
         "interval": "BCa bootstrap, stretched to what the test does not reject",
         "test": "two-sided sign flips of the paired differences",
-        "standings": "as the interval, over prompts scored everywhere, of what each adds to the gap to "
-        "first order, "
-        "stretched to a percentile bootstrap that matches quality anew; p is the larger of both",
+        "standings": "as the interval, over prompts scored everywhere, of what each adds to the gap "
+        "to first order, stretched to a percentile bootstrap that matches quality anew; p is the larger of both",
         "family": family,
         "correction": "Holm",
         "power": POWER,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import logging
 import math
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -35,8 +34,6 @@ from diversify.lexical import exact_duplicate_rate, lexical_all
 from diversify.measures import MEASURES, measure_all
 from diversify.quality import Constraints, Quality
 from diversify.rewards.monitors import MONITORS
-
-logger = logging.getLogger(__name__)
 
 
 def evaluate(

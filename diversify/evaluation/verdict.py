@@ -177,7 +177,7 @@ def _unless_blank(
 
 def _too_few(changes: dict[str, Change]) -> str | None:
     """Say that there is too little to decide on, or None."""
-    few = min(c.n_prompts if c.n_units is None else c.n_units for c in changes.values())
+    few = min(change.units for change in changes.values())
     if few >= FEWEST:
         return None
     what = "independent prompt" if few == 1 else "independent prompts"

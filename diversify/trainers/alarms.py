@@ -10,7 +10,7 @@ from diversify.evaluation.statistics.change import Change
 from diversify.evaluation.statistics.inference import FEWEST
 from diversify.evaluation.verdict import PRIMARY, told_change
 
-__all__ = ["find_alarms", "means", "units_of", "watched"]
+__all__ = ["find_alarms", "means", "watched"]
 
 
 def find_alarms(comparison: Comparison, *, strict: bool = False) -> list[str]:
@@ -40,9 +40,9 @@ def find_alarms(comparison: Comparison, *, strict: bool = False) -> list[str]:
         if name not in comparison.qualities
     ]
     for name, change in comparison.qualities.items():
-        low, high = (change.difference, change.difference) if strict else change.ci95
-        if not strict and units_of(change) < FEWEST:
+        if not strict and change.units < FEWEST:
             continue
+        low, high = (change.difference, change.difference) if strict else change.ci95
         margin, told = margins[name]["margin"], told_change(name, change, margins)
         if high < -margin:
             found.append(f"quality fell beyond its margin: {told}")
@@ -57,11 +57,6 @@ def find_alarms(comparison: Comparison, *, strict: bool = False) -> list[str]:
                 f"by {kernel} ({change.difference:+.3f})"
             )
     return found
-
-
-def units_of(change: Change) -> int:
-    """Return how many independent prompts a change rests on; old records do not say, and count all."""
-    return change.n_prompts if change.n_units is None else change.n_units
 
 
 def watched(comparison: Comparison) -> dict[str, Change]:

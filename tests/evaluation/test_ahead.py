@@ -6,18 +6,7 @@ import pytest
 from diversify.evaluation import evaluate, load_run
 from diversify.evaluation.ahead import embedded_ahead
 from diversify.kernels import EmbeddingKernel, NgramKernel
-
-
-class Counting:
-    name, revision = "counting", "1"
-
-    def __init__(self, embedder):
-        self.embedder, self.calls = embedder, []
-
-    def __call__(self, texts):
-        self.calls.append(list(texts))
-        return self.embedder(texts)
-
+from evaluation.counting import Counting
 
 ROWS = [{"generations": texts} for texts in (["a", "b", "a"], ["c", " "], ["", "  "], ["a", "d"])]
 

@@ -8,6 +8,7 @@ from diversify.evaluation.lengths import Cuts, length_matched
 from diversify.evaluation.verdict import PRIMARY
 from diversify.kernels import EmbeddingKernel, NgramKernel
 from diversify.measures import MEASURES
+from evaluation.counting import Counting
 
 
 def rows(*prompts):
@@ -32,17 +33,6 @@ def random_rows(seed):
         return "".join(f"{rng.choice(['', ' ', chr(10)])} {word}" for word in words) + " "
 
     return rows(*([" ", *(answer() for _ in range(5))] for _ in range(12)))
-
-
-class Counting:
-    name, revision = "counting", "1"
-
-    def __init__(self, embedder):
-        self.embedder, self.calls = embedder, []
-
-    def __call__(self, texts):
-        self.calls.append(list(texts))
-        return self.embedder(texts)
 
 
 # The first prompt: medians 2 and 3.5; the second one: 3 and 1.5.

@@ -263,10 +263,9 @@ def judged(code: str, change: Change) -> tuple[str, str]:
 def within(change: Change, margin: Band) -> tuple[str, str]:
     """Return the state of a quality against its margin, as the verdict judges it.
 
-    Fewer than `FEWEST` independent prompts show nothing, wherever their interval lies. Records
-    that do not say how many are independent count their prompts.
+    Fewer than `FEWEST` independent prompts show nothing, wherever their interval lies.
     """
-    if (change.n_prompts if change.n_units is None else change.n_units) < FEWEST:
+    if change.units < FEWEST:
         return "open", "not certain"
     (low, high), (down, up) = change.ci95, margin
     if high < down:

@@ -1,1 +1,1 @@
-"""Run folders on disk: how rows are drawn into part files, checked, and put together."""
+"""Run folders on disk: rows drawn into part files, put together, and read from where they lie."""

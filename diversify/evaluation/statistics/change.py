@@ -77,16 +77,20 @@ class Change(NamedTuple):
         return cls(**known | {"ci95": bounds})
 
     @property
+    def units(self) -> int:
+        """How many independent prompts it rests on; records that do not say count their prompts."""
+        return self.n_prompts if self.n_units is None else self.n_units
+
+    @property
     def sign(self) -> int:
         """+1 if the interval lies on the better side of zero, -1 on the worse side, 0 if across.
 
-        Fewer than `FEWEST` independent prompts show nothing, wherever their interval lies. Records
-        that do not say how many are independent count their prompts.
+        Fewer than `FEWEST` independent prompts show nothing, wherever their interval lies.
 
         >>> [paired_change(np.zeros(n), np.ones(n)).sign for n in (5, 6)]
         [0, 1]
         """
-        if (self.n_prompts if self.n_units is None else self.n_units) < FEWEST:
+        if self.units < FEWEST:
             return 0
         low, high = self.ci95 if self.higher_is_better else (-self.ci95[1], -self.ci95[0])
         return 1 if low > 0 else -1 if high < 0 else 0
