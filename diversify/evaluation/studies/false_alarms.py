@@ -59,12 +59,21 @@ class Answers:
 
     def values(self, places: Places) -> dict[str, Floats]:
         """Take the primary measures of the answers at these places of each prompt, (p, h)."""
+        return {
+            f"{measure},{name}": value
+            for name, S in self.among(places).items()
+            for measure, value in primary(S).items()
+        }
+
+    def among(self, places: Places) -> dict[str, Floats]:
+        """Take the similarities of the answers at these places of each prompt, (p, h, h)."""
         prompt = np.arange(len(places))[:, None, None]
-        found: dict[str, Floats] = {}
-        for name, S in self.S.items():
-            part = S[prompt, places[:, :, None], places[:, None, :]]
-            found |= {f"{measure},{name}": value for measure, value in primary(part).items()}
-        return found
+        at = (prompt, places[:, :, None], places[:, None, :])
+        return {name: S[at] for name, S in self.S.items()}
+
+    def shuffled(self, rng: np.random.Generator) -> Places:
+        """Return all places of every prompt in random order, (p, n)."""
+        return rng.permuted(np.tile(np.arange(self.n), (len(self.texts), 1)), axis=1)
 
 
 def primary(S: Floats) -> dict[str, Floats]:
@@ -81,7 +90,7 @@ def primary(S: Floats) -> dict[str, Floats]:
 
 def halves(answers: Answers, rng: np.random.Generator) -> tuple[Places, Places]:
     """Split the answers to every prompt at random into two halves, as places (p, n // 2)."""
-    order = rng.permuted(np.tile(np.arange(answers.n), (len(answers.texts), 1)), axis=1)
+    order = answers.shuffled(rng)
     half = answers.n // 2
     return order[:, :half], order[:, half : 2 * half]
 

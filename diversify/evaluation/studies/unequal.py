@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from diversify.evaluation.richness import AMONG
 from diversify.evaluation.statistics.change import paired_change
-from diversify.evaluation.studies.false_alarms import LEVEL, Answers, Places, means, primary, rates
+from diversify.evaluation.studies.false_alarms import LEVEL, Answers, Places, means, rates
 
 __all__ = ["few_and_many", "taken_for_a_change"]
 
@@ -22,7 +22,7 @@ SHARE = 0.3
 
 def few_and_many(answers: Answers, rng: np.random.Generator) -> tuple[Places, Places]:
     """Split the answers to every prompt at random into two parts of unequal size, as places."""
-    order = rng.permuted(np.tile(np.arange(answers.n), (len(answers.texts), 1)), axis=1)
+    order = answers.shuffled(rng)
     few = max(2, int(SHARE * answers.n))
     return order[:, :few], order[:, few:]
 
@@ -65,12 +65,9 @@ def taken_for_a_change(
 
 
 def _values(answers: Answers, places: Places, size: int) -> Mapping[str, Floats]:
-    prompt = np.arange(len(places))[:, None, None]
-    found: dict[str, Floats] = {}
+    found = answers.values(places)
     among = {f"{prefix}{size}": measure(size) for prefix, measure in AMONG.items()}
-    for name, S in answers.S.items():
-        part = S[prompt, places[:, :, None], places[:, None, :]]
-        found |= {f"{measure},{name}": value for measure, value in primary(part).items()}
+    for name, S in answers.among(places).items():
         for measure, of in among.items():
-            found[f"{measure},{name}"] = np.array([of(own) for own in part])
+            found[f"{measure},{name}"] = np.array([of(own) for own in S])
     return found
